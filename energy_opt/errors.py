@@ -1,0 +1,31 @@
+"""Errors that a user can act on: what, where, the value got, what is allowed, what to do."""
+
+from __future__ import annotations
+
+
+class EnergyOptError(Exception):
+    """An error with a message for people; the command line prints it and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class ModelError(EnergyOptError):
+    """A model file or graph that cannot be read or makes no sense."""
+
+
+class OutputError(EnergyOptError):
+    """A result that could not be written."""
+
+
+class UsageError(EnergyOptError):
+    """A request that cannot be meant: a bad option or value."""
+
+    exit_code = 2
+
+
+class DimError(UsageError):
+    """A dimension that the model does not have, or a size that it cannot take."""
+
+
+class DeviceError(UsageError):
+    """A device or runtime that is not known, or a profile that is not valid."""

@@ -1,0 +1,172 @@
+"""Dimensions: an int or a sympy expression over named symbols; arrays enter only when evaluated.
+
+Symbols are plain identifiers such as `batch` or `seq`, positive integers by assumption. Counts built from dimensions
+(FLOPs, bytes) are of the same type, so a whole model's work is a handful of closed formulas.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import sympy
+
+Dim: TypeAlias = int | sympy.Expr
+"""A size or a count: a Python int, or a sympy expression over positive integer symbols."""
+
+Value: TypeAlias = float | np.ndarray[Any, np.dtype[np.float64]]
+"""What a Dim evaluates to: a float, or float64[points] when a symbol was bound to an array."""
+
+
+def symbol(name: str) -> sympy.Symbol:
+    """The dimension symbol of that name, with the assumptions every dimension shares."""
+    return sympy.Symbol(name, integer=True, positive=True)
+
+
+def free_symbols(dims: Iterable[Dim]) -> set[str]:
+    """Names of the symbols that occur in any of the dims."""
+    names: set[str] = set()
+    for dim in dims:
+        if not isinstance(dim, int):
+            names.update(s.name for s in dim.free_symbols)
+    return names
+
+
+def product(dims: Iterable[Dim]) -> Dim:
+    """Product of the dims, ints first so that a sympy product is built only once."""
+    number = 1
+    rest: list[sympy.Expr] = []
+    for dim in dims:
+        if isinstance(dim, int):
+            number *= dim
+        else:
+            rest.append(dim)
+    return sympy.Mul(number, *rest) if rest else number
+
+
+def total(dims: Iterable[Dim]) -> Dim:
+    """Sum of the dims."""
+    number = 0
+    rest: list[sympy.Expr] = []
+    for dim in dims:
+        if isinstance(dim, int):
+            number += dim
+        else:
+            rest.append(dim)
+    return sympy.Add(number, *rest) if rest else number
+
+
+def ceil_div(dim: Dim, by: int) -> Dim:
+    """`dim / by`, rounded up."""
+    if isinstance(dim, int):
+        return -(-dim // by)
+    return sympy.ceiling(dim / sympy.Integer(by))
+
+
+def maximum(*dims: Dim) -> Dim:
+    """The largest of the dims."""
+    if all(isinstance(dim, int) for dim in dims):
+        return max(dims)  # type: ignore[type-var]
+    return sympy.Max(*dims)
+
+
+class Evaluator:
+    """Values of a fixed list of dims, for any binding of their symbols.
+
+    The distinct expressions are compiled once; equal ones are evaluated once. Evaluation is in float64, because int64
+    wraps for a 70B-parameter model at batch 1e5.
+    """
+
+    def __init__(self, dims: Sequence[Dim]) -> None:
+        self._constants: list[float | None] = []
+        slots: dict[sympy.Expr, int] = {}
+        self._slot: list[int] = []
+        for dim in dims:
+            if isinstance(dim, int) or dim.is_Integer:
+                self._constants.append(_to_float(int(dim)))
+                self._slot.append(-1)
+            else:
+                self._constants.append(None)
+                self._slot.append(slots.setdefault(dim, len(slots)))
+        expressions = list(slots)
+        self.names: tuple[str, ...] = tuple(sorted(free_symbols(expressions)))
+        self._functions = [_compile(expression, self.names) for expression in expressions]
+
+    def __call__(self, binding: Mapping[str, Any]) -> list[Value]:
+        """Values of the dims, in order: floats, or float64[points] where a bound symbol is an array.
+
+        Raises:
+            KeyError: a symbol is not bound.
+        """
+        arguments = [_as_float(binding[name]) for name in self.names]
+        values = [function(*arguments) for function in self._functions]
+        return [
+            values[slot] if constant is None else constant
+            for slot, constant in zip(self._slot, self._constants, strict=True)
+        ]
+
+
+def evaluate(dim: Dim, binding: Mapping[str, Any]) -> Value:
+    """Value of one dim under the binding. Raises KeyError where a symbol is not bound."""
+    return Evaluator([dim])(binding)[0]
+
+
+def _to_float(number: int) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # only a hostile file has counts beyond 1e308
+        return math.inf
+
+
+def _as_float(value: Any) -> Value:
+    if isinstance(value, (int, float)):
+        return float(value)
+    return np.asarray(value, dtype=np.float64)
+
+
+def _compile(expression: sympy.Expr, names: tuple[str, ...]) -> Any:
+    """A function of float64 scalars or arrays for one expression.
+
+    Polynomials, which nearly all expressions are, become a Horner-free sum of products in numpy; anything with floor,
+    Min or Max goes through lambdify, whose generated code costs a millisecond to make.
+    """
+    terms = _polynomial(expression, names)
+    if terms is None:
+        symbols = [symbol(name) for name in names]
+        return sympy.lambdify(symbols, expression, modules="numpy")
+
+    def polynomial(*arguments: Value) -> Value:
+        result: Value = 0.0
+        for coefficient, powers in terms:
+            term: Value = coefficient
+            for index, power in powers:
+                for _ in range(power):
+                    term = term * arguments[index]
+            result = result + term
+        return result
+
+    return polynomial
+
+
+def _polynomial(
+    expression: sympy.Expr, names: tuple[str, ...]
+) -> list[tuple[float, list[tuple[int, int]]]] | None:
+    """Terms `(coefficient, [(argument index, power), ...])` of a polynomial; None if it is not one."""
+    position = {name: index for index, name in enumerate(names)}
+    terms = []
+    for term in sympy.Add.make_args(expression):
+        coefficient, rest = term.as_coeff_Mul()
+        if not coefficient.is_Rational:
+            return None
+        powers = []
+        for factor in sympy.Mul.make_args(rest):
+            base, exponent = factor.as_base_exp()
+            if factor is sympy.S.One:
+                continue
+            if not (base.is_Symbol and exponent.is_Integer and 0 < exponent <= 8):
+                return None
+            powers.append((position[base.name], int(exponent)))
+        terms.append((float(coefficient), powers))
+    return terms
