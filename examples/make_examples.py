@@ -146,8 +146,14 @@ def llama_1b(**settings: Any) -> Example:
 
 
 def mixtral(**settings: Any) -> Example:
-    """Mixtral 8x7B (Jiang et al. 2024) with 2 of its 32 layers, prefill without a cache."""
-    config = transformers.MixtralConfig(num_hidden_layers=2, use_cache=False, **settings)
+    """Mixtral 8x7B (Jiang et al. 2024) with 2 of its 32 layers, prefill without a cache.
+
+    Experts as batched matrix multiplications: transformers' default, grouped ones, has no ONNX
+    form, and its loop over the experts that were hit depends on data.
+    """
+    config = transformers.MixtralConfig(
+        num_hidden_layers=2, use_cache=False, experts_implementation="batched_mm", **settings
+    )
     return text(config, transformers.MixtralForCausalLM)
 
 
@@ -161,8 +167,11 @@ def encoder_decoder(config: Any, architecture: Any, source: str, value: torch.Te
 
 
 def t5_small(**settings: Any) -> Example:
-    """T5 small (Raffel et al. 2020), encoder and decoder with the language-model head."""
-    config = transformers.T5Config(use_cache=False, **settings)
+    """T5 small (Raffel et al. 2020), encoder and decoder with the language-model head.
+
+    Eager attention: torch 2.13 cannot export T5's sdpa path with free dims.
+    """
+    config = transformers.T5Config(use_cache=False, attn_implementation="eager", **settings)
     ids = tokens(config.vocab_size)
     return encoder_decoder(config, transformers.T5ForConditionalGeneration, "input_ids", ids)
 
