@@ -1,0 +1,177 @@
+"""Graph: an onnx_ir model with conventions, the one thing that front-ends make and passes rewrite.
+
+Conventions beyond onnx_ir, all stored where they survive cloning and saving:
+
+- every node's module path is its metadata `energy_opt.path` (dot-separated, "" for the root);
+- how often a Loop or Scan body runs is its node's metadata `energy_opt.trips` (an int or an expression over dims);
+- which branch of an If is counted is its node's metadata `energy_opt.branch` (`then_branch` or `else_branch`);
+- nodes that a runtime runs as one kernel share the metadata `energy_opt.fused` (the name of their group);
+- nodes that a runtime evaluates once, before any inference, carry the metadata `energy_opt.folded`;
+- weights have a shape and a dtype but no data: `value.meta["weights"]` says where the bytes are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import onnx_ir
+
+from energy_opt.errors import DimError
+from energy_opt.ir.dims import Dim
+
+if TYPE_CHECKING:
+    import networkx
+
+PATH = "energy_opt.path"
+TRIPS = "energy_opt.trips"
+BRANCH = "energy_opt.branch"
+FUSED = "energy_opt.fused"
+FOLDED = "energy_opt.folded"
+
+
+@dataclass(frozen=True, slots=True)
+class DimInfo:
+    """One free dimension of a graph: its name, the file's names for it, and where it was found.
+
+    `origin` is `input` (an axis of an input), `trip` (a loop's unknown trip count) or `data` (a size that depends on
+    the values of a tensor).
+    """
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    where: str = ""
+    origin: str = "input"
+    default: int = 1
+
+
+@dataclass
+class Graph:
+    """A model as energy-opt sees it: shapes in every value, scopes on every node, weights left where they are.
+
+    `vocabulary` is `onnx` (runnable by ONNX Runtime) or `aten` (a torch graph, node for node). `modules` maps a module
+    path to its class name. `notes` are the sentences that a report should repeat.
+    """
+
+    model: onnx_ir.Model
+    source: str
+    vocabulary: str = "onnx"
+    dims: dict[str, DimInfo] = field(default_factory=dict)
+    modules: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The graph's own name, or the file's."""
+        return self.model.graph.name or self.source
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.nodes())
+
+    def __repr__(self) -> str:
+        dims = ", ".join(self.dims) or "none"
+        return f"Graph({self.source!r}, {len(self)} nodes, vocabulary={self.vocabulary!r}, dims: {dims})"
+
+    def nodes(self) -> Iterator[onnx_ir.Node]:
+        """Every node, those of subgraphs included, in the order of the file."""
+        return iter(self.model.graph.all_nodes())
+
+    def copy(self) -> Graph:
+        """A graph that can be rewritten without touching this one. Weights are shared: they are only places."""
+        return Graph(
+            self.model.clone(),
+            self.source,
+            self.vocabulary,
+            dict(self.dims),
+            dict(self.modules),
+            list(self.notes),
+        )
+
+    def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Sizes for every dim of the graph: those given, by name or alias, and the default for the rest.
+
+        Raises:
+            DimError: a name that the graph does not have, a size given twice, or one that is not positive.
+        """
+        return bind(self.dims, given)
+
+    def to_networkx(self) -> networkx.MultiDiGraph:
+        """The dataflow of the main graph as a networkx graph: nodes are onnx_ir nodes, edges are values."""
+        import networkx
+
+        view = networkx.MultiDiGraph()
+        for node in self.model.graph:
+            view.add_node(node, op=node.op_type, path=node.metadata_props.get(PATH, ""))
+            for value in node.inputs:
+                producer = value.producer() if value is not None else None
+                if value is not None and producer is not None:
+                    view.add_edge(producer, node, value=value)
+        return view
+
+
+def bind(dims: Mapping[str, DimInfo], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes for every dim: those given, by name or alias, and the default for the rest. See `Graph.bind`."""
+    names = {alias: info.name for info in dims.values() for alias in (info.name, *info.aliases)}
+    bound: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in names:
+            raise DimError(_unknown_dim(key, dims))
+        name = names[key]
+        if name in bound:
+            raise DimError(f"dim {name!r} is given twice (its other names: {', '.join(dims[name].aliases)})")
+        bound[name] = _checked(key, value)
+    return {name: bound.get(name, info.default) for name, info in dims.items()}
+
+
+def _checked(name: str, value: Any) -> Any:
+    import numpy as np
+
+    if isinstance(value, (bool, str)) or value is None:
+        raise DimError(f"dim {name!r} must be a positive integer or an array of them, not {value!r}")
+    if isinstance(value, int):
+        if value <= 0:
+            raise DimError(f"dim {name!r} must be at least 1, not {value}")
+        return value
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DimError(f"dim {name!r} must be a positive integer or an array of them, not {value!r}") from None
+    if array.size == 0 or not bool(np.all((array >= 1) & (array == np.floor(array)))):
+        raise DimError(f"dim {name!r} must hold whole numbers of at least 1")
+    return int(array) if array.ndim == 0 else array
+
+
+def _unknown_dim(key: str, dims: Mapping[str, DimInfo]) -> str:
+    if not dims:
+        return f"the model has no free dims, so {key!r} cannot be set: every shape in it is fixed"
+    known = ", ".join(
+        f"{info.name} ({info.where})" if info.where else info.name for info in dims.values()
+    )
+    return f"the model has no dim {key!r}; it has: {known}"
+
+
+def path_of(node: onnx_ir.Node) -> str:
+    """The node's module path, "" for the root."""
+    return node.metadata_props.get(PATH, "")
+
+
+def subgraphs(node: onnx_ir.Node) -> Sequence[tuple[str, onnx_ir.Graph]]:
+    """The node's graph attributes as `(attribute name, graph)`."""
+    found = []
+    for name, attribute in node.attributes.items():
+        if attribute.type is onnx_ir.AttributeType.GRAPH:
+            found.append((name, attribute.as_graph()))
+        elif attribute.type is onnx_ir.AttributeType.GRAPHS:
+            found.extend((name, graph) for graph in attribute.as_graphs())
+    return found
+
+
+def dim_of(dim: Any) -> Dim:
+    """A dim from one of an onnx_ir shape's entries. Raises ValueError for an unknown (anonymous) one."""
+    if isinstance(dim, int):
+        return dim
+    expression = dim._expr  # onnx_ir offers no public reading of it
+    if expression is None:
+        raise ValueError("unknown dim")
+    return int(expression) if expression.is_Integer else expression
