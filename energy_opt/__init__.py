@@ -1,0 +1,61 @@
+"""energy-opt: what a model will cost in time and energy before it is deployed, why, and what to change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = [
+    "Device",
+    "EnergyOptError",
+    "Estimate",
+    "Graph",
+    "Runtime",
+    "Workload",
+    "__version__",
+    "analyze",
+    "devices",
+    "load",
+    "passes",
+    "workload",
+]
+
+if TYPE_CHECKING:
+    from energy_opt import passes
+    from energy_opt.errors import EnergyOptError
+    from energy_opt.estimators.device import Device
+    from energy_opt.estimators.estimate import Estimate
+    from energy_opt.estimators.runtime import Runtime
+    from energy_opt.ir.graph import Graph
+    from energy_opt.ir.workload import Workload, workload
+    from energy_opt.studies.analyze import analyze, devices, load
+
+_HOME = {
+    "Device": "energy_opt.estimators.device",
+    "EnergyOptError": "energy_opt.errors",
+    "Estimate": "energy_opt.estimators.estimate",
+    "Graph": "energy_opt.ir.graph",
+    "Runtime": "energy_opt.estimators.runtime",
+    "Workload": "energy_opt.ir.workload",
+    "analyze": "energy_opt.studies.analyze",
+    "devices": "energy_opt.studies.analyze",
+    "load": "energy_opt.studies.analyze",
+    "workload": "energy_opt.ir.workload",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Names of the API are imported when first used, so that `import energy_opt` stays light."""
+    import importlib
+
+    if name == "passes":
+        return importlib.import_module("energy_opt.passes")
+    if name not in _HOME:
+        raise AttributeError(f"module 'energy_opt' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,222 @@
+"""An .onnx file -> Graph: weights stay where they are, functions are inlined, dims are named, shapes are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import onnx_ir
+from onnx_ir.passes.common import InlinePass
+
+from energy_opt.errors import EnergyOptError, ModelError
+from energy_opt.frontend.control import assign_trips
+from energy_opt.frontend.scopes import assign_scopes
+from energy_opt.frontend.symbols import Symbols, rename_shape
+from energy_opt.frontend.wire import WeightPlace, read_model
+from energy_opt.ir import shapes
+from energy_opt.ir.graph import DimInfo, Graph, subgraphs
+from energy_opt.ir.verify import verify
+
+_MAX_NODES = 2_000_000
+_ROUNDS = 4  # of unifying symbols; each removes at least one, and real files need one or two
+
+
+def load_onnx(path: str | Path) -> Graph:
+    """The graph of an .onnx file. Weights are not read, and files that it names are not opened.
+
+    Raises:
+        ModelError: the file cannot be read, is not an ONNX model, or its graph makes no sense; the message says where.
+    """
+    proto, places = read_model(path)
+    return from_proto(proto, str(path), places)
+
+
+def from_proto(
+    proto: onnx.ModelProto, source: str, places: dict[str, WeightPlace] | None = None
+) -> Graph:
+    """The graph of a model in memory. `places` says where the weights that were skipped are. See `load_onnx`."""
+    try:
+        return _build(proto, source, places or {})
+    except EnergyOptError:
+        raise
+    except RecursionError:
+        raise ModelError(f"{source}: the graph is nested too deeply to be read") from None
+    except Exception as error:
+        # The file is untrusted and three libraries read it: whatever they stumble over, the file is the reason.
+        text = " ".join(str(error).split())[:300]
+        raise ModelError(f"{source}: the graph cannot be understood: {type(error).__name__}: {text}") from error
+
+
+def _build(proto: onnx.ModelProto, source: str, places: dict[str, WeightPlace]) -> Graph:
+    notes: list[str] = []
+    _check_opsets(proto, source)
+    model = onnx_ir.from_proto(proto)
+    _inline_functions(model, source, notes)
+    _detach_weights(model, places, notes)
+    graph = Graph(model, source, notes=notes)
+    verify(model, source)
+    assign_scopes(graph)
+    _infer(graph)
+    assign_trips(graph)
+    _name_data_dims(graph)
+    return graph
+
+
+def _check_opsets(proto: onnx.ModelProto, source: str) -> None:
+    newest = onnx.defs.onnx_opset_version()
+    versions = {entry.domain if entry.domain != "ai.onnx" else "": entry.version for entry in proto.opset_import}
+    version = versions.get("")
+    if version is None:
+        if any(node.domain in ("", "ai.onnx") for node in proto.graph.node):
+            raise ModelError(f"{source}: the file does not say which opset of the ONNX operators it uses (opset_import)")
+    elif not 1 <= version <= newest:
+        raise ModelError(
+            f"{source}: opset {version} is not known; this installation of onnx knows 1 to {newest}. "
+            "Upgrade the onnx package, or export the model with an older opset"
+        )
+
+
+def _inline_functions(model: onnx_ir.Model, source: str, notes: list[str]) -> None:
+    """Replace calls of model-local functions by their bodies, after checking that they end."""
+    if not model.functions:
+        return
+    sizes: dict[onnx_ir.OperatorIdentifier, int] = {}
+    active: set[onnx_ir.OperatorIdentifier] = set()
+
+    def size(nodes: Iterator[onnx_ir.Node]) -> int:
+        count = 0
+        for node in nodes:
+            key = node.op_identifier()
+            count += function_size(key) if key in model.functions else 1
+            if count > _MAX_NODES:
+                raise ModelError(f"{source}: its functions expand to more than {_MAX_NODES} nodes")
+        return count
+
+    def function_size(key: onnx_ir.OperatorIdentifier) -> int:
+        if key in active:
+            raise ModelError(f"{source}: the function {key[0]}::{key[1]} calls itself")
+        if key not in sizes:
+            active.add(key)
+            sizes[key] = size(iter(model.functions[key].graph.all_nodes()))
+            active.discard(key)
+        return sizes[key]
+
+    size(iter(model.graph.all_nodes()))
+    for key, function in model.functions.items():
+        for domain, version in function.opset_imports.items():
+            expected = model.opset_imports.get(domain)
+            if expected is not None and expected != version:
+                notes.append(
+                    f"function {key[0]}::{key[1]} is written for opset {version}; it is read with the model's {expected}"
+                )
+                function.opset_imports[domain] = expected
+    InlinePass()(model)
+
+
+def _graphs(graph: onnx_ir.Graph) -> Iterator[onnx_ir.Graph]:
+    pending = [graph]
+    while pending:
+        graph = pending.pop()
+        yield graph
+        pending.extend(body for node in graph for _, body in subgraphs(node))
+
+
+def _detach_weights(model: onnx_ir.Model, places: dict[str, WeightPlace], notes: list[str]) -> None:
+    """Weights whose bytes were skipped keep shape, dtype and place; nothing can read their data by accident."""
+    count = inline = external = 0
+    for graph in _graphs(model.graph):
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if not isinstance(tensor, onnx_ir.ExternalTensor):
+                continue
+            place = places.get(str(tensor.location))
+            value.meta["weights"] = place
+            value.const_value = None
+            count += 1
+            if place is not None and place.file == "":
+                inline += tensor.nbytes
+            else:
+                external += tensor.nbytes
+    if count:
+        size = inline + external
+        notes.append(f"weights were not needed and not read: {count} tensors, {size / 1e6:.1f} MB")
+
+
+def _infer(graph: Graph) -> None:
+    """Name and unify the free dims, and infer every shape; declared shapes are used where inference cannot know."""
+    model = graph.model
+    inputs = [value for value in model.graph.inputs if not value.is_initializer()]
+    original = {value: value.shape for value in inputs}
+    declared = _erase(model)
+    symbols = Symbols()
+    symbols.name_inputs(inputs)
+    replaced: dict[str, object] = {}
+    for _ in range(_ROUNDS):
+        shapes.infer(model)
+        found = symbols.unify(shapes.equalities(model))
+        if not found:
+            break
+        replaced |= found
+        _erase(model)
+        for value in inputs:
+            if original[value] is not None:
+                value.shape = rename_shape(original[value], symbols.renamed)  # type: ignore[arg-type]
+    _use_declared(graph, declared, symbols)
+    graph.dims.update(symbols.infos)
+    graph.notes.extend(symbols.notes)
+
+
+def _erase(model: onnx_ir.Model) -> dict[onnx_ir.Value, onnx_ir.Shape]:
+    """Forget the shapes of all values that nodes produce, and return what was declared for them."""
+    declared: dict[onnx_ir.Value, onnx_ir.Shape] = {}
+    for node in model.graph.all_nodes():
+        for value in node.outputs:
+            if value.shape is not None:
+                declared[value] = value.shape
+                value.shape = None
+    return declared
+
+
+def _use_declared(graph: Graph, declared: dict[onnx_ir.Value, onnx_ir.Shape], symbols: Symbols) -> None:
+    """Check the shapes that the file declares against the inferred ones, and take them where those are unknown."""
+    missing = False
+    for value, shape in declared.items():
+        renamed = rename_shape(shape, symbols.renamed)
+        if value.shape is None:
+            if all(isinstance(dim, int) or dim.value is not None for dim in renamed.dims):
+                value.shape = renamed
+                missing = True
+            continue
+        _check_declared(graph, value, renamed)
+    if missing:
+        shapes.infer(graph.model)
+
+
+def _check_declared(graph: Graph, value: onnx_ir.Value, declared: onnx_ir.Shape) -> None:
+    inferred = value.shape
+    assert inferred is not None
+    agree = len(inferred.dims) == len(declared.dims) and all(
+        not (isinstance(a, int) and isinstance(b, int)) or a == b
+        for a, b in zip(inferred.dims, declared.dims, strict=True)
+    )
+    if not agree:
+        raise ModelError(
+            f"{graph.source}: the file declares the value {value.name!r} as {declared}, but its operators make it "
+            f"{inferred}. Clear the declared shapes (value_info) or export the model again"
+        )
+
+
+def _name_data_dims(graph: Graph) -> None:
+    """Sizes that depend on the data become dims of the graph, so that a person can set them."""
+    for node in graph.nodes():
+        for value in node.outputs:
+            if value.shape is None:
+                continue
+            for dim in value.shape.dims:
+                if isinstance(dim, int) or dim.value is None or dim.value in graph.dims:
+                    continue
+                for name in sorted(s.name for s in dim._expr.free_symbols):  # type: ignore[union-attr]
+                    if name not in graph.dims:
+                        where = f"size of the output of {node.op_type} {node.name!r}"
+                        graph.dims[name] = DimInfo(name, (), where, "data")

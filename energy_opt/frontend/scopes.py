@@ -1,0 +1,87 @@
+"""Module paths of nodes, from whatever the exporter left: metadata of the dynamo exporter, or scoped node names."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from functools import lru_cache
+
+import onnx_ir
+
+from energy_opt.ir.graph import PATH, Graph
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+_CLASSES = "pkg.torch.onnx.class_hierarchy"
+_NAMESPACE = "namespace"
+_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
+_LIMIT = 100_000  # characters of metadata that are looked at: a real module tree needs a thousandth
+_BULKY = ("pkg.torch.onnx.stack_trace", "pkg.torch.onnx.fx_node")
+
+
+def assign_scopes(graph: Graph) -> None:
+    """Give every node its module path, and the graph the class name of every module path that has one."""
+    pairs: Counter[tuple[str, str]] = Counter()
+    named = 0
+    for node in graph.nodes():
+        metadata = node.metadata_props
+        for key in _BULKY:
+            metadata.pop(key, None)
+        if PATH in metadata:
+            continue
+        path, types = _from_metadata(metadata)
+        if path is None:
+            path = _from_name(node)
+        if path:
+            named += 1
+        metadata[PATH] = path or ""
+        pairs.update(types)
+    for (module, type_name), _ in reversed(pairs.most_common()):  # the most common class wins
+        graph.modules[module] = type_name
+    if not named and len(graph.model.graph):
+        graph.notes.append("the file names no modules, so everything belongs to the root")
+
+
+def _from_metadata(metadata: Mapping[str, str]) -> tuple[str | None, tuple[tuple[str, str], ...]]:
+    scopes = metadata.get(_SCOPES)
+    if scopes:
+        return _parse_scopes(scopes[:_LIMIT], metadata.get(_CLASSES, "")[:_LIMIT])
+    namespace = metadata.get(_NAMESPACE)
+    if namespace:
+        return _parse_namespace(namespace[:_LIMIT])
+    return None, ()
+
+
+@lru_cache(maxsize=65536)
+def _parse_scopes(scopes: str, classes: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    names = [a or b for a, b in _QUOTED.findall(scopes)]
+    types = [a or b for a, b in _QUOTED.findall(classes)]
+    return _module(names[:-1], types)  # the last scope is the traced node itself
+
+
+@lru_cache(maxsize=65536)
+def _parse_namespace(namespace: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    parts = [part.partition(": ") for part in namespace.split("/")]
+    return _module([name for name, _, _ in parts[:-1]], [type_name for _, _, type_name in parts])
+
+
+def _module(names: list[str], types: list[str]) -> tuple[str, tuple[tuple[str, str], ...]]:
+    pairs = tuple(
+        (_clean(name), _clean(types[i].rpartition(".")[2])) for i, name in enumerate(names) if i < len(types)
+    )
+    return (_clean(names[-1]) if names else ""), pairs
+
+
+def _from_name(node: onnx_ir.Node) -> str | None:
+    """`encoder.layer.0.attention.self.query` from `/encoder/layer.0/attention/self/query/MatMul_1`."""
+    name = node.name
+    if not name or "/" not in name:
+        return None
+    parts = [part for part in name[:_LIMIT].split("/") if part]
+    return ".".join(_clean(part) for part in parts[:-1])
+
+
+@lru_cache(maxsize=65536)
+def _clean(text: str) -> str:
+    """The name without control characters, at a length that a table can hold."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:512])

@@ -1,0 +1,213 @@
+"""Names for free dimensions: one symbol for what is one size, called `batch`, `seq`, ... where the input tells.
+
+Exporters give every input its own batch symbol (`s10` and `s86`). Symbols without a meaning of their own are named by
+the axis of the input they stand at; symbols that get the same role, or that the graph forces to be equal, become one.
+The file's names stay usable as aliases.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import onnx_ir
+import sympy
+
+from energy_opt.errors import ModelError
+from energy_opt.ir.dims import Dim, symbol
+from energy_opt.ir.graph import DimInfo
+
+_ANONYMOUS = re.compile(
+    r"(?i)^([a-z]?_?\d+|unk(nown)?_*\d*|_d\d+|dim_?\d+|.*_dim_?\d+|.*_dynamic_axes_\d+|none|dynamic\w*|\?|-1|)$"
+)
+_MEANINGS = (
+    (re.compile(r"(?i)^(batch|batch_?size|bs|n|b)$"), "batch"),
+    (re.compile(r"(?i)^(seq|seq_?len(gth)?|sequence(_?len(gth)?)?|sequence_size|tokens)$"), "seq"),
+    (re.compile(r"(?i)^past_?(seq_?len(gth)?|sequence_?len(gth)?)?$"), "past"),
+    (re.compile(r"(?i)^decoder_(seq|seq_?len(gth)?|sequence_?len(gth)?)$"), "decoder_seq"),
+    (re.compile(r"(?i)^encoder_(seq|seq_?len(gth)?|sequence_?len(gth)?)$"), "encoder_seq"),
+)
+_EXPRESSION = re.compile(r"^[\w\s.+\-*/()]{1,120}$")
+_IDENTIFIER = re.compile(r"^[A-Za-z_]\w{0,60}$")
+
+
+@dataclass
+class Symbols:
+    """The free dims of a graph's inputs, while they are being named and unified."""
+
+    infos: dict[str, DimInfo] = field(default_factory=dict)
+    renamed: dict[str, Dim] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def name_inputs(self, inputs: Iterable[onnx_ir.Value]) -> None:
+        """Rename the dims of the inputs in place.
+
+        Raises:
+            ModelError: a dim is negative.
+        """
+        inputs = list(inputs)
+        for place, value in enumerate(inputs):
+            if value.shape is None:
+                continue
+            dims = [self._dim(value, place, axis, dim) for axis, dim in enumerate(value.shape.dims)]
+            value.shape = onnx_ir.Shape([to_ir(dim) for dim in dims])
+
+    def _dim(self, value: onnx_ir.Value, place: int, axis: int, dim: object) -> Dim:
+        where = f"{value.name or f'input {place}'} axis {axis}"
+        if isinstance(dim, int):
+            if dim < 0:
+                raise ModelError(
+                    f"input {value.name!r} declares size {dim} on axis {axis}; sizes are positive, "
+                    "and a free one is written as a name (dim_param)"
+                )
+            return dim
+        text = getattr(dim, "value", None)
+        if text is None:
+            return self._symbol(f"{value.name}_dim_{axis}", value, axis, where, anonymous=True)
+        if text in self.renamed:
+            return self.renamed[text]
+        if _IDENTIFIER.match(text) or not _EXPRESSION.match(text):
+            return self._symbol(text, value, axis, where, anonymous=bool(_ANONYMOUS.match(text)))
+        return self._expression(text, value, axis, where)
+
+    def _expression(self, text: str, value: onnx_ir.Value, axis: int, where: str) -> Dim:
+        """A declared expression such as `past_sequence_length + 1`; an unreadable one becomes a symbol."""
+        try:
+            parsed = onnx_ir.SymbolicDim(text)._expr  # a parser without eval
+            if parsed is None or "**" in text:
+                raise ValueError(text)
+        except (ValueError, RecursionError):
+            return self._symbol(text, value, axis, where, anonymous=False)
+        replacement = {
+            s: self.renamed.get(s.name, None)
+            if s.name in self.renamed
+            else self._symbol(s.name, value, axis, where, anonymous=False)
+            for s in sorted(parsed.free_symbols, key=str)
+        }
+        result = parsed.xreplace(replacement)
+        return int(result) if result.is_Integer else result
+
+    def _symbol(self, text: str, value: onnx_ir.Value, axis: int, where: str, *, anonymous: bool) -> Dim:
+        wanted = _role(value, axis) if anonymous else _meaning(text, value, axis)
+        old = self.infos.get(wanted)
+        if old is not None and (wanted == "batch" or not anonymous and wanted == _meaning(text, value, axis)):
+            if wanted == "batch" and text not in old.aliases and anonymous:
+                self.notes.append(
+                    f"{where} ({text!r}) is taken to be the same size as {old.where}: both are the batch axis"
+                )
+            self.infos[wanted] = _with_alias(old, text)
+        else:
+            wanted = _unused(wanted, self.infos)
+            self.infos[wanted] = DimInfo(wanted, (text,) if text != wanted else (), where)
+        self.renamed[text] = symbol(wanted)
+        return self.renamed[text]
+
+    def unify(self, pairs: Iterable[tuple[Dim, Dim]]) -> dict[str, Dim]:
+        """Symbols that the graph forces to be equal, as `{symbol to replace: what it equals}`; the infos follow."""
+        replaced: dict[str, Dim] = {}
+        for left, right in pairs:
+            a, b = (_substitute(dim, replaced) for dim in (left, right))
+            if a == b:
+                continue
+            for gone, kept in ((b, a), (a, b)):
+                if isinstance(gone, sympy.Symbol) and gone.name in self.infos and not _occurs(gone, kept):
+                    if isinstance(kept, sympy.Symbol) and kept.name not in self.infos:
+                        continue
+                    if isinstance(kept, sympy.Symbol) and _prefer(gone.name, kept.name, self.infos):
+                        continue
+                    self._replace(gone.name, kept)
+                    replaced = {k: _substitute(v, {gone.name: kept}) for k, v in replaced.items()}
+                    replaced[gone.name] = kept
+                    break
+        return replaced
+
+    def _replace(self, name: str, kept: Dim) -> None:
+        info = self.infos.pop(name)
+        if isinstance(kept, sympy.Symbol):
+            target = self.infos[kept.name]
+            for alias in (name, *info.aliases):
+                target = _with_alias(target, alias)
+            self.infos[kept.name] = target
+        else:
+            self.notes.append(f"the graph fixes {info.where} ({name!r}) to {kept}")
+        self.renamed = {text: _substitute(dim, {name: kept}) for text, dim in self.renamed.items()}
+
+
+def to_ir(dim: Dim) -> int | onnx_ir.SymbolicDim:
+    """The dim as an entry of an onnx_ir shape."""
+    return dim if isinstance(dim, int) else onnx_ir.SymbolicDim(dim)
+
+
+def rename_shape(shape: onnx_ir.Shape, renamed: dict[str, Dim]) -> onnx_ir.Shape:
+    """A declared shape in the new names; a dim that cannot be said in them is left unknown."""
+    dims: list[int | onnx_ir.SymbolicDim] = []
+    for dim in shape.dims:
+        if isinstance(dim, int):
+            dims.append(dim if dim >= 0 else onnx_ir.SymbolicDim(None))
+            continue
+        known = renamed.get(dim.value) if dim.value is not None else None
+        dims.append(onnx_ir.SymbolicDim(None) if known is None else to_ir(known))
+    return onnx_ir.Shape(dims)
+
+
+def _substitute(dim: Dim, replaced: dict[str, Dim]) -> Dim:
+    if isinstance(dim, int) or not replaced:
+        return dim
+    result = dim.xreplace({symbol(name): sympy.sympify(to) for name, to in replaced.items()})
+    return int(result) if result.is_Integer else result
+
+
+def _occurs(name: sympy.Symbol, dim: Dim) -> bool:
+    return not isinstance(dim, int) and name in dim.free_symbols
+
+
+def _prefer(gone: str, kept: str, infos: dict[str, DimInfo]) -> bool:
+    """Whether the symbol about to go has the better name: the one that came first."""
+    order = list(infos)
+    return order.index(gone) < order.index(kept)
+
+
+def _with_alias(info: DimInfo, alias: str) -> DimInfo:
+    if alias == info.name or alias in info.aliases:
+        return info
+    return DimInfo(info.name, (*info.aliases, alias), info.where, info.origin, info.default)
+
+
+def _unused(wanted: str, taken: Iterable[str]) -> str:
+    taken = set(taken)
+    if wanted not in taken:
+        return wanted
+    number = 2
+    while f"{wanted}_{number}" in taken:
+        number += 1
+    return f"{wanted}_{number}"
+
+
+def _meaning(text: str, value: onnx_ir.Value, axis: int) -> str:
+    for pattern, name in _MEANINGS:
+        if pattern.match(text) and (len(text) > 1 or axis == 0):
+            return name
+    cleaned = re.sub(r"\W+", "_", text).strip("_")[:60]
+    return cleaned if _IDENTIFIER.match(cleaned) else _role(value, axis)
+
+
+def _role(value: onnx_ir.Value, axis: int) -> str:
+    """What the axis of an input usually is, from its place and the input's name, rank and type."""
+    name = (value.name or "input").lower()
+    rank = len(value.shape.dims) if value.shape is not None else 0
+    floating = value.dtype is not None and value.dtype.is_floating_point()
+    if axis == 0:
+        return "batch"
+    if ("past" in name or "cache" in name) and rank == 4 and axis == 2:
+        return "past"
+    if floating and rank == 4 and axis in (2, 3):
+        return ("height", "width")[axis - 2]
+    if not floating and axis == 1 or floating and rank == 3 and axis == 1 and "feature" not in name:
+        return "decoder_seq" if name.startswith("decoder") else "seq"
+    if floating and rank == 3 and axis == 2:
+        return "frames" if "feature" in name or "mel" in name else "features"
+    if floating and rank == 2 and axis == 1:
+        return "samples" if re.search(r"audio|wave|speech|input_values|signal", name) else "features"
+    cleaned = re.sub(r"\W+", "_", name).strip("_")[:50] or "input"
+    return f"{cleaned}_{axis}" if not cleaned[0].isdigit() else f"input_{cleaned}_{axis}"
