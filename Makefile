@@ -1,6 +1,8 @@
 # make demo   create .venv, install, analyse a model that ships with the repository
 # make test   install what the tests need, run them
 # make lint   ruff, mypy, import-linter
+# make format fix what the linters can fix
+# make docs   write the outputs shown in README.md and docs/ anew
 
 PYTHON ?= python3
 VENV   := .venv
@@ -12,9 +14,9 @@ DEMO_MODEL  := examples/bert-base.onnx
 DEMO_DEVICE := t4
 DEMO_REPORT := reports/bert-base-on-t4.html
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format docs clean
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# make/make/p' Makefile
 
 demo: $(VENV)/.core
 	@mkdir -p $(dir $(DEMO_REPORT))
@@ -39,6 +41,9 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.core
+	$(BIN)/python docs/outputs.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache reports
