@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import onnx
@@ -19,6 +19,7 @@ from energy_opt.ir.graph import DimInfo, Graph, subgraphs
 from energy_opt.ir.verify import verify
 
 _MAX_NODES = 2_000_000
+_SMALL_BYTES = 32 * 1024  # shapes are computed from tensors far smaller; the rest is weights
 _ROUNDS = 4  # of unifying symbols; each removes at least one, and real files need one or two
 
 
@@ -29,13 +30,13 @@ def load_onnx(path: str | Path) -> Graph:
         ModelError: the file cannot be read, is not an ONNX model, or its graph makes no sense; the message says where.
     """
     proto, places = read_model(path)
-    return from_proto(proto, str(path), places)
+    return load_proto(proto, str(path), places)
 
 
-def from_proto(
-    proto: onnx.ModelProto, source: str, places: dict[str, WeightPlace] | None = None
+def load_proto(
+    proto: onnx.ModelProto, source: str = "model in memory", places: Mapping[str, WeightPlace] | None = None
 ) -> Graph:
-    """The graph of a model in memory. `places` says where the weights that were skipped are. See `load_onnx`."""
+    """The graph of a model in memory. `places` says where weights are that were left in a file. See `load_onnx`."""
     try:
         return _build(proto, source, places or {})
     except EnergyOptError:
@@ -48,7 +49,7 @@ def from_proto(
         raise ModelError(f"{source}: the graph cannot be understood: {type(error).__name__}: {text}") from error
 
 
-def _build(proto: onnx.ModelProto, source: str, places: dict[str, WeightPlace]) -> Graph:
+def _build(proto: onnx.ModelProto, source: str, places: Mapping[str, WeightPlace]) -> Graph:
     notes: list[str] = []
     _check_opsets(proto, source)
     model = onnx_ir.from_proto(proto)
@@ -122,24 +123,24 @@ def _graphs(graph: onnx_ir.Graph) -> Iterator[onnx_ir.Graph]:
         pending.extend(body for node in graph for _, body in subgraphs(node))
 
 
-def _detach_weights(model: onnx_ir.Model, places: dict[str, WeightPlace], notes: list[str]) -> None:
-    """Weights whose bytes were skipped keep shape, dtype and place; nothing can read their data by accident."""
-    count = inline = external = 0
+def _detach_weights(
+    model: onnx_ir.Model, places: Mapping[str, WeightPlace], notes: list[str]
+) -> None:
+    """Large weights keep shape, dtype and place; nothing can read their data, or a file they name, by accident."""
+    count = size = 0
     for graph in _graphs(model.graph):
         for value in graph.initializers.values():
             tensor = value.const_value
-            if not isinstance(tensor, onnx_ir.ExternalTensor):
+            if tensor is None:
                 continue
-            place = places.get(str(tensor.location))
-            value.meta["weights"] = place
+            if isinstance(tensor, onnx_ir.ExternalTensor):
+                value.meta["weights"] = places.get(str(tensor.location))
+            elif tensor.nbytes <= _SMALL_BYTES:
+                continue
             value.const_value = None
             count += 1
-            if place is not None and place.file == "":
-                inline += tensor.nbytes
-            else:
-                external += tensor.nbytes
+            size += tensor.nbytes
     if count:
-        size = inline + external
         notes.append(f"weights were not needed and not read: {count} tensors, {size / 1e6:.1f} MB")
 
 

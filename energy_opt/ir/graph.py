@@ -5,8 +5,6 @@ Conventions beyond onnx_ir, all stored where they survive cloning and saving:
 - every node's module path is its metadata `energy_opt.path` (dot-separated, "" for the root);
 - how often a Loop or Scan body runs is its node's metadata `energy_opt.trips` (an int or an expression over dims);
 - which branch of an If is counted is its node's metadata `energy_opt.branch` (`then_branch` or `else_branch`);
-- nodes that a runtime runs as one kernel share the metadata `energy_opt.fused` (the name of their group);
-- nodes that a runtime evaluates once, before any inference, carry the metadata `energy_opt.folded`;
 - weights have a shape and a dtype but no data: `value.meta["weights"]` says where the bytes are.
 """
 
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
 PATH = "energy_opt.path"
 TRIPS = "energy_opt.trips"
 BRANCH = "energy_opt.branch"
-FUSED = "energy_opt.fused"
-FOLDED = "energy_opt.folded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +48,9 @@ class Graph:
 
     `vocabulary` is `onnx` (runnable by ONNX Runtime) or `aten` (a torch graph, node for node). `modules` maps a module
     path to its class name. `notes` are the sentences that a report should repeat.
+
+    What a runtime will do with the graph without the graph changing is said beside it: `fused` maps a node to the
+    group that runs as one kernel, and `folded` holds the nodes that are evaluated once, before any inference.
     """
 
     model: onnx_ir.Model
@@ -60,6 +59,8 @@ class Graph:
     dims: dict[str, DimInfo] = field(default_factory=dict)
     modules: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    fused: Mapping[onnx_ir.Node, str] = field(default_factory=dict)
+    folded: frozenset[onnx_ir.Node] = frozenset()
 
     @property
     def name(self) -> str:
@@ -76,17 +77,6 @@ class Graph:
     def nodes(self) -> Iterator[onnx_ir.Node]:
         """Every node, those of subgraphs included, in the order of the file."""
         return iter(self.model.graph.all_nodes())
-
-    def copy(self) -> Graph:
-        """A graph that can be rewritten without touching this one. Weights are shared: they are only places."""
-        return Graph(
-            self.model.clone(),
-            self.source,
-            self.vocabulary,
-            dict(self.dims),
-            dict(self.modules),
-            list(self.notes),
-        )
 
     def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Sizes for every dim of the graph: those given, by name or alias, and the default for the rest.

@@ -16,8 +16,6 @@ from energy_opt.ir import shapes
 from energy_opt.ir.dims import Dim, Evaluator, Value, product, symbol, total
 from energy_opt.ir.graph import (
     BRANCH,
-    FOLDED,
-    FUSED,
     TRIPS,
     DimInfo,
     Graph,
@@ -124,7 +122,7 @@ class _Reader:
         self.unmodelled: Counter[str] = Counter()
         self.nodes = 0
         self.initializers: set[onnx_ir.Value] = set(graph.model.graph.initializers.values())
-        self.folded: set[onnx_ir.Value] = set()
+        self.folded = {output for node in graph.folded for output in node.outputs}
         self.rows: dict[Any, tuple[Callable[[], Row], list[Use]]] = {}
         self.groups: dict[str, list[tuple[onnx_ir.Node, _Signature, Dim]]] = {}
 
@@ -199,10 +197,10 @@ class _Reader:
         if not signature.modelled:
             name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
             self.unmodelled[name] += 1
-        if node.metadata_props.get(FOLDED):
+        if node in self.graph.folded:
             return
-        fused = node.metadata_props.get(FUSED)
-        if fused:
+        fused = self.graph.fused.get(node)
+        if fused is not None:
             self.groups.setdefault(fused, []).append((node, signature, times))
             return
         self._add(id(signature), times, node, lambda uses: _row(signature, uses))
@@ -267,7 +265,7 @@ class _Reader:
         if index is None:
             shape = value.shape
             values = shapes.known_values(value)
-            constant = value in self.initializers or _is_constant(value)
+            constant = value in self.initializers or value in self.folded or _is_constant(value)
             key = (None if shape is None else tuple(shape.dims), value.dtype, constant, values)
             index = self.tensors.get(key)
             if index is None:
