@@ -10,8 +10,32 @@ from energy_opt.ir.op import Op, Work
 Rule: TypeAlias = Callable[[Op], Work]
 
 KINDS = frozenset(
-    "matmul conv attention rnn norm softmax elementwise reduction pool gather scatter copy view resize sort random "
-    "quantize moe fft shape sequence control tree other".split()
+    {
+        "matmul",
+        "conv",
+        "attention",
+        "rnn",
+        "norm",
+        "softmax",
+        "elementwise",
+        "reduction",
+        "pool",
+        "gather",
+        "scatter",
+        "copy",
+        "view",
+        "resize",
+        "sort",
+        "random",
+        "quantize",
+        "moe",
+        "fft",
+        "shape",
+        "sequence",
+        "control",
+        "tree",
+        "other",
+    }
 )
 """Kinds of work that estimators tell apart. `view` moves nothing; `other` has no rule and is priced as traffic."""
 
