@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from energy_opt.estimators.runtime import Runtime
     from energy_opt.ir.graph import Graph
     from energy_opt.ir.workload import Workload, workload
-    from energy_opt.studies.analyze import analyze, devices, load
+    from energy_opt.frontend import load
+    from energy_opt.studies.analyze import analyze, devices
 
 _HOME = {
     "Device": "energy_opt.estimators.device",
@@ -39,7 +40,7 @@ _HOME = {
     "Workload": "energy_opt.ir.workload",
     "analyze": "energy_opt.studies.analyze",
     "devices": "energy_opt.studies.analyze",
-    "load": "energy_opt.studies.analyze",
+    "load": "energy_opt.frontend",
     "workload": "energy_opt.ir.workload",
 }
 

@@ -15,6 +15,7 @@ from energy_opt.frontend.scopes import assign_scopes
 from energy_opt.frontend.symbols import Symbols, rename_shape
 from energy_opt.frontend.wire import WeightPlace, read_model
 from energy_opt.ir import shapes
+from energy_opt.ir.constants import constant_nodes
 from energy_opt.ir.graph import DimInfo, Graph, subgraphs
 from energy_opt.ir.verify import verify
 
@@ -61,6 +62,7 @@ def _build(proto: onnx.ModelProto, source: str, places: Mapping[str, WeightPlace
     _infer(graph)
     assign_trips(graph)
     _name_data_dims(graph)
+    graph.folded = constant_nodes(model)
     return graph
 
 

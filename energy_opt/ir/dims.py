@@ -6,12 +6,16 @@ Symbols are plain identifiers such as `batch` or `seq`, positive integers by ass
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import sympy
+
+from energy_opt.errors import DimError
 
 Dim: TypeAlias = int | sympy.Expr
 """A size or a count: a Python int, or a sympy expression over positive integer symbols."""
@@ -92,7 +96,8 @@ class Evaluator:
                 self._slot.append(slots.setdefault(dim, len(slots)))
         expressions = list(slots)
         self.names: tuple[str, ...] = tuple(sorted(free_symbols(expressions)))
-        self._functions = [_compile(expression, self.names) for expression in expressions]
+        position = {name: index for index, name in enumerate(self.names)}
+        self._functions = [_compile(expression, position) for expression in expressions]
 
     def __call__(self, binding: Mapping[str, Any]) -> list[Value]:
         """Values of the dims, in order: floats, or float64[points] where a bound symbol is an array.
@@ -101,7 +106,7 @@ class Evaluator:
             KeyError: a symbol is not bound.
         """
         arguments = [_as_float(binding[name]) for name in self.names]
-        values = [function(*arguments) for function in self._functions]
+        values = [function(arguments) for function in self._functions]
         return [
             values[slot] if constant is None else constant
             for slot, constant in zip(self._slot, self._constants, strict=True)
@@ -126,47 +131,36 @@ def _as_float(value: Any) -> Value:
     return np.asarray(value, dtype=np.float64)
 
 
-def _compile(expression: sympy.Expr, names: tuple[str, ...]) -> Any:
-    """A function of float64 scalars or arrays for one expression.
+def _compile(expression: sympy.Expr, position: Mapping[str, int]) -> Callable[..., Value]:
+    """A function of float64 scalars or arrays, given as one sequence in the order of `position`.
 
-    Polynomials, which nearly all expressions are, become a Horner-free sum of products in numpy; anything with floor,
-    Min or Max goes through lambdify, whose generated code costs a millisecond to make.
+    Closures instead of `sympy.lambdify`, whose first call costs 80 ms, more than all the rest of an analysis.
     """
-    terms = _polynomial(expression, names)
-    if terms is None:
-        symbols = [symbol(name) for name in names]
-        return sympy.lambdify(symbols, expression, modules="numpy")
+    if expression.is_Symbol:
+        index = position[expression.name]
+        return lambda arguments: arguments[index]
+    if expression.is_number:
+        number = float(expression)
+        return lambda arguments: number
+    if expression.is_Pow and expression.exp.is_Integer and 0 < int(expression.exp) <= 8:
+        base = _compile(expression.base, position)
+        return lambda arguments, power=int(expression.exp): math.prod([base(arguments)] * power)
+    if expression.func in (sympy.floor, sympy.ceiling):
+        part = _compile(expression.args[0], position)
+        rounded = np.floor if expression.func is sympy.floor else np.ceil
+        return lambda arguments: rounded(part(arguments))
+    operation = _OPERATIONS.get(expression.func.__name__)
+    if operation is None:
+        raise DimError(f"the size {expression} cannot be evaluated: {expression.func.__name__} is not arithmetic")
+    parts = [_compile(part, position) for part in expression.args]
+    return lambda arguments: functools.reduce(operation, [part(arguments) for part in parts])
 
-    def polynomial(*arguments: Value) -> Value:
-        result: Value = 0.0
-        for coefficient, powers in terms:
-            term: Value = coefficient
-            for index, power in powers:
-                for _ in range(power):
-                    term = term * arguments[index]
-            result = result + term
-        return result
 
-    return polynomial
-
-
-def _polynomial(
-    expression: sympy.Expr, names: tuple[str, ...]
-) -> list[tuple[float, list[tuple[int, int]]]] | None:
-    """Terms `(coefficient, [(argument index, power), ...])` of a polynomial; None if it is not one."""
-    position = {name: index for index, name in enumerate(names)}
-    terms = []
-    for term in sympy.Add.make_args(expression):
-        coefficient, rest = term.as_coeff_Mul()
-        if not coefficient.is_Rational:
-            return None
-        powers = []
-        for factor in sympy.Mul.make_args(rest):
-            base, exponent = factor.as_base_exp()
-            if factor is sympy.S.One:
-                continue
-            if not (base.is_Symbol and exponent.is_Integer and 0 < exponent <= 8):
-                return None
-            powers.append((position[base.name], int(exponent)))
-        terms.append((float(coefficient), powers))
-    return terms
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "Add": operator.add,
+    "Mul": operator.mul,
+    "Pow": operator.pow,
+    "Min": np.minimum,
+    "Max": np.maximum,
+    "Mod": np.mod,
+}

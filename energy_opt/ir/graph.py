@@ -49,8 +49,8 @@ class Graph:
     `vocabulary` is `onnx` (runnable by ONNX Runtime) or `aten` (a torch graph, node for node). `modules` maps a module
     path to its class name. `notes` are the sentences that a report should repeat.
 
-    What a runtime will do with the graph without the graph changing is said beside it: `fused` maps a node to the
-    group that runs as one kernel, and `folded` holds the nodes that are evaluated once, before any inference.
+    What a runtime will do with the graph without the graph changing is said beside it: `folded` holds the nodes that
+    are evaluated once, before any inference, and `fused` maps a node to the group that runs as one kernel.
     """
 
     model: onnx_ir.Model

@@ -193,11 +193,13 @@ class _Reader:
     def _visit(self, node: onnx_ir.Node, times: Dim) -> None:
         self.nodes += 1
         signature = self._signature(node)
-        self.timeline.visit(node, self._nbytes, signature.kind == "view")
+        folded = node in self.graph.folded
+        if not folded:
+            self.timeline.visit(node, self._nbytes, signature.kind == "view")
         if not signature.modelled:
             name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
             self.unmodelled[name] += 1
-        if node in self.graph.folded:
+        if folded:
             return
         fused = self.graph.fused.get(node)
         if fused is not None:
@@ -439,9 +441,10 @@ def _weights(graph: Graph) -> tuple[int, int, dict[str, tuple[int, int]]]:
                 continue
             seen.add(value)
             place = value.meta.get("weights")
-            if place is not None and place in seen:
-                continue
-            seen.add(place)
+            if place is not None and place.field != "stripped":  # two names for the same bytes are one weight
+                if place in seen:
+                    continue
+                seen.add(place)
             tensor = Tensor(_dims(value.shape), value.dtype)
             size = tensor.nbytes
             numel = tensor.numel

@@ -8,7 +8,6 @@ from typing import TypeAlias
 from energy_opt.errors import UsageError
 from energy_opt.ir.graph import Graph
 from energy_opt.passes.cast import cast_bf16, cast_fp16
-from energy_opt.passes.fold_constants import fold_constants
 from energy_opt.passes.fuse_conv import fuse_conv
 from energy_opt.passes.fuse_elementwise import fuse_elementwise
 from energy_opt.passes.fuse_gelu import fuse_gelu
@@ -19,7 +18,6 @@ Pass: TypeAlias = Callable[[Graph], Graph]
 PASSES: dict[str, Pass] = {
     "cast-bf16": cast_bf16,
     "cast-fp16": cast_fp16,
-    "fold-constants": fold_constants,
     "fuse-conv": fuse_conv,
     "fuse-elementwise": fuse_elementwise,
     "fuse-gelu": fuse_gelu,
@@ -41,7 +39,6 @@ __all__ = [
     "Pass",
     "cast_bf16",
     "cast_fp16",
-    "fold_constants",
     "fuse_conv",
     "fuse_elementwise",
     "fuse_gelu",

@@ -11,6 +11,7 @@ from dataclasses import replace
 import onnx_ir
 
 from energy_opt.errors import UsageError
+from energy_opt.ir.constants import constant_nodes
 from energy_opt.ir.graph import Graph, subgraphs
 
 
@@ -25,7 +26,7 @@ def cast_bf16(graph: Graph) -> Graph:
 
 
 def _cast(graph: Graph, to: onnx_ir.DataType) -> Graph:
-    if graph.fused or graph.folded:
+    if graph.fused:
         raise UsageError("cast before the passes that say what a runtime fuses: groups do not survive a cast")
     model = graph.model.clone()
     pending = [model.graph]
@@ -40,7 +41,7 @@ def _cast(graph: Graph, to: onnx_ir.DataType) -> Graph:
             if node.op_type == "Cast" and target is not None and target.value == onnx_ir.DataType.FLOAT:
                 node.attributes["to"] = onnx_ir.AttrInt64("to", to.value)
             pending.extend(inner for _, inner in subgraphs(node))
-    return replace(graph, model=model, modules=dict(graph.modules), notes=list(graph.notes))
+    return replace(graph, model=model, notes=list(graph.notes), folded=constant_nodes(model))
 
 
 def _retype(value: onnx_ir.Value, to: onnx_ir.DataType) -> None:
