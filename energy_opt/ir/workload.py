@@ -9,11 +9,10 @@ from functools import cached_property
 from typing import Any, overload
 
 import onnx_ir
-import sympy
 
 from energy_opt.errors import ModelError
 from energy_opt.ir import shapes
-from energy_opt.ir.dims import Dim, Evaluator, Value, product, symbol, total
+from energy_opt.ir.dims import Dim, Value, product, total
 from energy_opt.ir.graph import (
     BRANCH,
     TRIPS,
@@ -330,15 +329,14 @@ def _traffic(signature: _Signature) -> tuple[Dim, Dim]:
 
 
 def _weight_traffic(signature: _Signature, read: Dim) -> Dim:
-    """The part of the bytes read that comes from weights; all of them when only weights are read."""
-    op = signature.op
-    tensors = [t for t in op.inputs if t is not None]
-    weights = total(t.nbytes for t in tensors if t.constant)
-    if signature.work.bytes_read is None:
-        return weights if signature.kind not in ("view", "control") else 0
-    if isinstance(weights, int) and isinstance(read, int):
-        return min(weights, read)
-    return weights if weights == 0 else sympy.Min(weights, read)
+    """The part of the bytes read that comes from weights and constants."""
+    if signature.kind in ("view", "control"):
+        return 0
+    tensors = [t for t in signature.op.inputs if t is not None]
+    if signature.work.bytes_read is not None and tensors and tensors[0].constant:
+        # A lookup reads rows of the table, not all of it: what is read beside the other operands.
+        return total([read, *(-t.nbytes for t in tensors[1:] if not t.constant)])
+    return total(t.nbytes for t in tensors if t.constant)
 
 
 def _row(signature: _Signature, uses: list[Use]) -> Row:
@@ -455,6 +453,3 @@ def _weights(graph: Graph) -> tuple[int, int, dict[str, tuple[int, int]]]:
             by_path[path_of(node)] = (old[0] + (numel if learned else 0), old[1] + size)
     sums = [sum(column) for column in zip(*by_path.values(), strict=True)] or [0, 0]
     return sums[0], sums[1], by_path
-
-
-__all__ = ["Row", "Use", "Workload", "price", "symbol", "workload", "Evaluator"]
