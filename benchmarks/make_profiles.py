@@ -1,0 +1,502 @@
+"""Write the datasheet profiles that ship with the package from a table of device facts.
+
+    python benchmarks/make_profiles.py --data DIR
+
+DIR holds devices.csv (or its folder `reference` does): one row per device with peaks, bandwidth, power, the source of
+each and what is unverified. Devices and facts that the table lacks are in this file, marked as such. CPU rows of the
+table hold watts per vCPU only; what follows from the microarchitecture is here too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+PROFILES = Path(__file__).parents[1] / "energy_opt" / "estimators" / "profiles"
+
+SLUGS = {
+    "T4": "t4",
+    "V100-SXM2-32GB": "v100-sxm2-32gb",
+    "V100-PCIE-32GB": "v100-pcie-32gb",
+    "A100-SXM4-40GB": "a100-sxm4-40gb",
+    "A100-SXM4-80GB": "a100-sxm4-80gb",
+    "A100-PCIE-40GB": "a100-pcie-40gb",
+    "A100-PCIE-80GB": "a100-pcie-80gb",
+    "A10": "a10",
+    "L4": "l4",
+    "L40S": "l40s",
+    "RTX 4090": "rtx-4090",
+    "H100-PCIe-80GB": "h100-pcie",
+    "H100-SXM5-80GB": "h100-sxm",
+    "H200-SXM-141GB": "h200-sxm",
+    "H200-NVL": "h200-nvl",
+    "B200-SXM-180/192GB": "b200-sxm",
+}
+LABELS = {
+    "t4": "NVIDIA T4",
+    "v100-sxm2-32gb": "NVIDIA V100 SXM2 32 GB",
+    "v100-pcie-32gb": "NVIDIA V100 PCIe 32 GB",
+    "a100-sxm4-40gb": "NVIDIA A100 SXM4 40 GB",
+    "a100-sxm4-80gb": "NVIDIA A100 SXM4 80 GB",
+    "a100-pcie-40gb": "NVIDIA A100 PCIe 40 GB",
+    "a100-pcie-80gb": "NVIDIA A100 PCIe 80 GB",
+    "a10": "NVIDIA A10",
+    "l4": "NVIDIA L4",
+    "l40s": "NVIDIA L40S",
+    "rtx-4090": "NVIDIA GeForce RTX 4090",
+    "h100-pcie": "NVIDIA H100 PCIe 80 GB",
+    "h100-sxm": "NVIDIA H100 SXM5 80 GB",
+    "h200-sxm": "NVIDIA H200 SXM 141 GB",
+    "h200-nvl": "NVIDIA H200 NVL 141 GB",
+    "b200-sxm": "NVIDIA B200 SXM",
+}
+FLOAT64_TFLOPS = {
+    # Of the vector units; the matrix engines of A100 and later do more. Ratio to float32 by chip.
+    "t4": 0.254,
+    "v100-sxm2-32gb": 7.8,
+    "v100-pcie-32gb": 7.0,
+    "a100-sxm4-40gb": 9.7,
+    "a100-sxm4-80gb": 9.7,
+    "a100-pcie-40gb": 9.7,
+    "a100-pcie-80gb": 9.7,
+    "a10": 0.488,
+    "l4": 0.473,
+    "l40s": 1.43,
+    "rtx-4090": 1.29,
+    "h100-pcie": 25.6,
+    "h100-sxm": 33.5,
+    "h200-sxm": 33.5,
+    "h200-nvl": 30.0,
+    "b200-sxm": 40.0,
+}
+NO_ENERGY = {"t4", "l4", "a10", "rtx-4090"}
+"""Devices of which no public measurement of power per op or per model is known."""
+
+EXTRA: list[dict[str, Any]] = [
+    {
+        "name": "p100-pcie-16gb",
+        "label": "NVIDIA P100 PCIe 16 GB",
+        "arch": "Pascal sm60",
+        "units": 56,
+        "clock_hz": 1.329e9,
+        "peaks": {"float64": 4.7e12, "float32": 9.3e12, "float16": 18.7e12},
+        "vector_flops_per_s": 9.3e12,
+        "mem_bw_bytes_per_s": 732e9,
+        "l2_bytes": 4e6,
+        "memory_bytes": 16e9,
+        "tdp_w": 250.0,
+        "idle_w": 26.0,
+        "idle_context_w": 34.0,
+        "sources": [
+            "4.7 and 9.3 TFLOP/s, 732 GB/s: microway.com, Tesla P100 PCI-E 16GB Up Close",
+            "18.7 TFLOP/s half precision, 250 W: tech4gamers.com, Tesla P100 PCIe variants",
+            "56 SM, 1329 MHz, L2 4 MB, 250 W: cputronic.com, Tesla P100 PCIe 16 GB",
+            "idle with a context 33-35 W: floor of the NCF runs in Zeus' power traces",
+        ],
+        "unverified": ["bare idle 26 W from memory"],
+    },
+    {
+        "name": "a40",
+        "label": "NVIDIA A40",
+        "arch": "Ampere sm86",
+        "units": 84,
+        "clock_hz": 1.74e9,
+        "peaks": {
+            "float64": 0.59e12,
+            "float32": 37.42e12,
+            "tf32": 74.83e12,
+            "float16": 149.67e12,
+            "bfloat16": 149.67e12,
+            "int8": 299.34e12,
+            "int4": 598.67e12,
+        },
+        "vector_flops_per_s": 37.42e12,
+        "mem_bw_bytes_per_s": 696e9,
+        "l2_bytes": 6e6,
+        "memory_bytes": 48e9,
+        "tdp_w": 300.0,
+        "idle_w": 30.0,
+        "idle_context_w": 82.0,
+        "sources": [
+            "peaks: hmc-tech.com, A100 against A40",
+            "84 SM, 1740 MHz, L2 6 MB, 695.8 GB/s, 300 W: gpu.spicedreamphone.com, A40 PCIe",
+            "idle with a context 82-91 W: floor of the NCF runs in Zeus' power traces",
+        ],
+        "unverified": ["bare idle 30 W from memory", "sources are copies of NVIDIA's datasheet"],
+    },
+    {
+        "name": "gb200",
+        "label": "NVIDIA GB200 (one GPU)",
+        "arch": "Blackwell sm100",
+        "units": 148,
+        "clock_hz": 1.965e9,
+        "peaks": {
+            "float64": 45e12,
+            "float32": 90e12,
+            "tf32": 1250e12,
+            "float16": 2500e12,
+            "bfloat16": 2500e12,
+            "float8": 5000e12,
+            "int8": 5000e12,
+            "float4": 10000e12,
+        },
+        "vector_flops_per_s": 90e12,
+        "mem_bw_bytes_per_s": 8000e9,
+        "l2_bytes": 126e6,
+        "memory_bytes": 186e9,
+        "tdp_w": 1200.0,
+        "idle_w": 150.0,
+        "idle_context_w": 211.0,
+        "sources": [
+            "peaks, 8 TB/s at 1200 W: glennklockwood.com/garden/processors/B200, GB200 variant",
+            "power limit 1200 W, base with a context 211 W: readings in aiconfigurator's collections",
+        ],
+        "unverified": [
+            "SM count and clock are the B200's; L2, memory 186 GB and bare idle from memory",
+            "int8: as listed for the GB200; some sources give less",
+            "the board's Grace CPU is not included",
+        ],
+    },
+]
+
+# vCPUs per core, cores of a socket, fp32 FLOPs per cycle and core, all-core clock under wide vectors (GHz),
+# GB/s of the socket, GB/s that one core can move, multiples of the float32 peak in other types.
+CPUS: dict[str, tuple[str, str, int, int, int, float, float, float, dict[str, float], str]] = {
+    "Xeon Skylake": (
+        "xeon-skylake",
+        "Intel Xeon Scalable (Skylake)",
+        2,
+        24,
+        64,
+        2.4,
+        128,
+        12,
+        {},
+        "6 x DDR4-2666",
+    ),
+    "Xeon Cascade Lake": (
+        "xeon-cascade-lake",
+        "Intel Xeon Scalable 2nd gen (Cascade Lake)",
+        2,
+        24,
+        64,
+        2.6,
+        141,
+        12,
+        {"int8": 4},
+        "6 x DDR4-2933",
+    ),
+    "Xeon Ice Lake": (
+        "xeon-ice-lake",
+        "Intel Xeon Scalable 3rd gen (Ice Lake)",
+        2,
+        32,
+        64,
+        2.8,
+        205,
+        13,
+        {"int8": 4},
+        "8 x DDR4-3200",
+    ),
+    "Xeon Sapphire Rapids": (
+        "xeon-sapphire-rapids",
+        "Intel Xeon Scalable 4th gen (Sapphire Rapids)",
+        2,
+        48,
+        64,
+        2.7,
+        307,
+        13,
+        {"int8": 32, "bfloat16": 16, "float16": 2},
+        "8 x DDR5-4800",
+    ),
+    "Xeon Emerald Rapids": (
+        "xeon-emerald-rapids",
+        "Intel Xeon Scalable 5th gen (Emerald Rapids)",
+        2,
+        48,
+        64,
+        2.8,
+        358,
+        13,
+        {"int8": 32, "bfloat16": 16, "float16": 2},
+        "8 x DDR5-5600",
+    ),
+    "Xeon Granite Rapids": (
+        "xeon-granite-rapids",
+        "Intel Xeon 6 (Granite Rapids)",
+        2,
+        96,
+        64,
+        2.9,
+        614,
+        15,
+        {"int8": 32, "bfloat16": 16, "float16": 16},
+        "12 x DDR5-6400",
+    ),
+    "EPYC 2nd Gen (Rome)": (
+        "epyc-rome",
+        "AMD EPYC 2nd gen (Rome)",
+        2,
+        64,
+        32,
+        3.0,
+        205,
+        12,
+        {},
+        "8 x DDR4-3200",
+    ),
+    "EPYC 3rd Gen (Milan)": (
+        "epyc-milan",
+        "AMD EPYC 3rd gen (Milan)",
+        2,
+        64,
+        32,
+        3.3,
+        205,
+        14,
+        {},
+        "8 x DDR4-3200",
+    ),
+    "EPYC 4th Gen (Genoa)": (
+        "epyc-genoa",
+        "AMD EPYC 4th gen (Genoa)",
+        2,
+        96,
+        32,
+        3.5,
+        461,
+        16,
+        {"int8": 4, "bfloat16": 2},
+        "12 x DDR5-4800",
+    ),
+    "EPYC 5th Gen (Turin)": (
+        "epyc-turin",
+        "AMD EPYC 5th gen (Turin)",
+        1,
+        128,
+        64,
+        3.6,
+        576,
+        18,
+        {"int8": 4, "bfloat16": 2},
+        "12 x DDR5-6000",
+    ),
+}
+GRAVITONS = {
+    "graviton2": (
+        "AWS Graviton2",
+        1,
+        64,
+        16,
+        2.5,
+        205,
+        12,
+        {"int8": 4, "float16": 2},
+        "8 x DDR4-3200",
+    ),
+    "graviton3": (
+        "AWS Graviton3",
+        1,
+        64,
+        32,
+        2.6,
+        307,
+        14,
+        {"int8": 8, "float16": 2, "bfloat16": 4},
+        "8 x DDR5-4800",
+    ),
+    "graviton4": (
+        "AWS Graviton4",
+        1,
+        96,
+        32,
+        2.8,
+        537,
+        15,
+        {"int8": 8, "float16": 2, "bfloat16": 4},
+        "12 x DDR5-5600",
+    ),
+}
+VCPUS = 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--data", type=Path, required=True, help="devices.csv or its directory")
+    table = _table(parser.parse_args().data)
+    profiles = [gpu(row) for row in table if row["kind"] == "gpu"]
+    profiles += [gpu_extra(facts) for facts in EXTRA]
+    for row in table:
+        if row["kind"] == "cpu":
+            profiles += cpus(row)
+    for profile in profiles:
+        path = PROFILES / f"{profile['name']}.json"
+        path.write_text(json.dumps(profile, indent=1) + "\n", encoding="utf-8")
+        print(path.name)
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    found = [
+        p
+        for p in (
+            path,
+            path / "devices.csv",
+            path / "reference" / "devices.csv",
+            path.parent / "reference" / "devices.csv",
+        )
+        if p.is_file()
+    ]
+    with found[0].open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(";") if part.strip()]
+
+
+def gpu(row: dict[str, str]) -> dict[str, Any]:
+    """The profile of a GPU row of the table."""
+    name = SLUGS[row["device"]]
+    half = _number(row["fp16_bf16_dense"])
+    peaks = {
+        "float64": FLOAT64_TFLOPS[name],
+        "float32": _number(row["fp32_tflops"]),
+        "tf32": _number(row["tf32_dense"]),
+        "float16": half,
+        "bfloat16": half if row["bf16_supported"] == "yes" else None,
+        "float8": _number(row["fp8_dense"]),
+        "int8": _number(row["int8_dense_tops"]),
+    }
+    vector = _number(row["fp32_tflops"])
+    bandwidth, l2, memory = (_number(row[c]) for c in ("mem_bw_gbs", "l2_mb(or_L3)", "mem_gb"))
+    if not (vector and bandwidth and l2 and memory):
+        raise SystemExit(f"{row['device']}: a number is missing")
+    unverified = [*_split(row["unverified"]), "float64 peak from memory"]
+    if name == "b200-sxm":
+        peaks["float4"] = 9000.0
+    return _finish(
+        {
+            "name": name,
+            "label": LABELS[name],
+            "kind": "gpu",
+            "arch": row["arch"],
+            "units": int(row["sm_or_cores"]),
+            "clock_hz": float(row["boost_mhz"]) * 1e6,
+            "peaks": {dtype: peak * 1e12 for dtype, peak in peaks.items() if peak},
+            "vector_flops_per_s": vector * 1e12,
+            "mem_bw_bytes_per_s": bandwidth * 1e9,
+            "l2_bytes": l2 * 1e6,
+            "memory_bytes": memory * 1e9,
+            "tdp_w": float(row["tdp_w"]),
+            "idle_w": _number(row["idle_bare_w"]),
+            "idle_context_w": _number(row["idle_ctx_w"]),
+            "sources": _split(row["source"]),
+            "unverified": unverified,
+        }
+    )
+
+
+def gpu_extra(facts: dict[str, Any]) -> dict[str, Any]:
+    """The profile of a GPU that the table lacks."""
+    return _finish({"kind": "gpu", **facts})
+
+
+def _finish(facts: dict[str, Any]) -> dict[str, Any]:
+    facts = {key: value for key, value in facts.items() if value is not None}
+    return {
+        "schema": "energy-opt/device/1",
+        **facts,
+        "boundary": "board",
+        "energy_ground_truth": facts["name"] not in NO_ENERGY,
+        "provenance": {"peaks": "datasheet", "time": "datasheet", "energy": "modelled"},
+    }
+
+
+def cpus(row: dict[str, str]) -> list[dict[str, Any]]:
+    """The profiles that a CPU row of the table stands for."""
+    # The table's columns are shifted in CPU rows: find the two numbers wherever they are.
+    numbers = [
+        float(v.split()[0])
+        for v in row.values()
+        if isinstance(v, str) and "per vCPU" in v and v[0].isdigit()
+    ]
+    low, high = min(numbers), max(numbers)
+    if row["device"].startswith("Graviton"):
+        return [cpu(slug, *facts, low, high, row, proxy=True) for slug, facts in GRAVITONS.items()]
+    slug, *rest = CPUS[row["device"]]
+    return [cpu(slug, *rest, low, high, row)]
+
+
+def cpu(
+    slug: str,
+    label: str,
+    per_core: int,
+    cores: int,
+    flops_per_cycle: int,
+    ghz: float,
+    socket_gbs: float,
+    core_gbs: float,
+    multiples: dict[str, float],
+    memory: str,
+    low: float,
+    high: float,
+    row: dict[str, str],
+    proxy: bool = False,
+) -> dict[str, Any]:
+    """The profile of `VCPUS` vCPUs of a CPU family."""
+    mine = VCPUS / per_core
+    float32 = mine * flops_per_cycle * ghz * 1e9
+    peaks = {"float64": float32 / 2, "float32": float32}
+    peaks |= {dtype: float32 * by for dtype, by in multiples.items()}
+    unverified = [
+        f"peaks: {flops_per_cycle} float32 FLOPs per cycle and core at {ghz} GHz under wide vectors, from memory",
+        f"bandwidth: {core_gbs} GB/s per core of a socket with {memory} ({socket_gbs} GB/s), from memory",
+        f"a socket of {cores} cores with {per_core} vCPU per core",
+    ]
+    if proxy:
+        unverified.append("power: no SPECpower result; EPYC Rome stands in for it")
+    return {
+        "schema": "energy-opt/device/1",
+        "name": slug,
+        "label": f"{label}, {VCPUS} vCPUs",
+        "kind": "cpu",
+        "arch": row["arch"] if not proxy else label,
+        "units": int(mine),
+        "clock_hz": ghz * 1e9,
+        "peaks": peaks,
+        "vector_flops_per_s": float32,
+        "mem_bw_bytes_per_s": min(socket_gbs, core_gbs * mine) * 1e9,
+        "tdp_w": round(high * VCPUS, 3),
+        "idle_w": round(low * VCPUS, 3),
+        "boundary": "package",
+        "energy_ground_truth": False,
+        "provenance": {"peaks": "modelled", "time": "datasheet", "energy": "modelled"},
+        "scaling": {
+            "vcpus": VCPUS,
+            "max_vcpus": cores * per_core,
+            "socket_bw_bytes_per_s": socket_gbs * 1e9,
+        },
+        "sources": [
+            "least and most W per vCPU: Cloud Carbon Footprint, ccf-coefficients, from SPECpower",
+        ],
+        "unverified": unverified,
+        "notes": [
+            f"{VCPUS} vCPUs of a shared socket; scale with {slug}@N. Power is these vCPUs' share of the "
+            "whole server at the least and the most load, so it includes memory and fans",
+        ],
+    }
+
+
+if __name__ == "__main__":
+    main()

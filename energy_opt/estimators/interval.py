@@ -1,0 +1,70 @@
+"""Intervals from joint draws: the same draw of a coefficient is used wherever the coefficient is."""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from statistics import NormalDist
+from typing import Any, TypeAlias
+
+import numpy as np
+
+LEVEL = 0.9
+"""Share of the outcomes that an interval is meant to hold."""
+
+DRAWS = 64
+"""Number of joint draws where a profile does not bring its own."""
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+
+_SHUFFLES = 4096
+
+
+def normals(name: str, draws: int = DRAWS) -> Array:
+    """Standard normal draws[draws] that belong to the name: the same in every run, and in every model.
+
+    They are stratified, so that each name's sample has exact quantiles, and antithetic, so that its mean is 0.
+    """
+    # A checksum, unlike hash(), does not change from process to process.
+    sample: Array = _shuffles(draws)[zlib.crc32(name.encode()) % _SHUFFLES]
+    return sample
+
+
+@functools.cache
+def _shuffles(draws: int) -> Array:
+    """`_SHUFFLES` independent orders of one stratified sample."""
+    half = draws // 2
+    inverse = NormalDist().inv_cdf
+    scores = np.array([inverse((index + 0.5) / draws) for index in range(draws)])
+    random = np.random.default_rng(20250101)
+    order = random.random((_SHUFFLES, half)).argsort(axis=1)
+    signs = random.choice(np.array([-1.0, 1.0]), size=(_SHUFFLES, half))
+    upper = scores[draws - half :][order] * signs
+    middle = np.zeros((_SHUFFLES, draws - 2 * half))
+    return np.concatenate([upper, middle, -upper], axis=1)
+
+
+def lognormal(name: str, spread: float, draws: int = DRAWS) -> Array:
+    """Factors[draws] around 1 whose logarithm has that standard deviation."""
+    return np.asarray(np.exp(spread * normals(name, draws)))
+
+
+def interval(value: Any, drawn: Any, *, widen: float = 1.0, least: Any = 0.0) -> tuple[Any, Any]:
+    """The central `LEVEL` of the draws along the first axis, widened in logarithm, around the value.
+
+    It always contains the value, and its lower end is never under `least`.
+    """
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        if widen != 1.0:
+            low = np.where(low > 0, value * (low / value) ** widen, low)
+            high = np.where(high > 0, value * (high / value) ** widen, high)
+    low = np.minimum(np.maximum(np.nan_to_num(low), least), value)
+    high = np.maximum(np.nan_to_num(high, posinf=np.inf), value)
+    return low, high
+
+
+def difference(first: Array, second: Array, central: float) -> tuple[float, float]:
+    """The interval of `first - second`, draw by draw; it contains the central difference."""
+    low, high = np.quantile(first - second, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return min(float(low), central), max(float(high), central)

@@ -1,0 +1,163 @@
+"""Seconds of rows of work: a roofline with kernel starts, and with tiles and waves where problem sizes are known.
+
+Everything works on floats, on `points` arrays and on `[draws, 1]` coefficients alike, by broadcasting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from energy_opt.estimators.coefficients import TimeModel
+from energy_opt.estimators.device import Device
+from energy_opt.ir.dims import Dim, Evaluator, Value
+from energy_opt.ir.row import Row
+
+TILES = ((32, 32), (64, 32), (64, 64), (128, 32), (128, 64), (128, 128), (256, 128))
+"""Output tiles (m, n) that a matrix kernel may choose from."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowWork:
+    """Quantities of one execution of a row under a binding, and how often it runs."""
+
+    matmul_flops: Value
+    other_flops: Value
+    bytes_read: Value
+    bytes_written: Value
+    weight_bytes: Value
+    count: Value
+    sizes: Mapping[str, Value]
+    times: tuple[Value, ...]
+
+    @property
+    def bytes(self) -> Value:
+        """Bytes read and written."""
+        return self.bytes_read + self.bytes_written
+
+
+class WorkTable:
+    """The quantities of a list of rows, compiled once and evaluated for any binding."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = tuple(rows)
+        dims: list[Dim] = []
+        for row in self.rows:
+            dims += [row.matmul_flops, row.other_flops, row.bytes_read, row.bytes_written]
+            dims += [row.weight_bytes, row.count]
+            dims += [size for _, size in row.sizes]
+            dims += [use.times for use in row.uses]
+        self._evaluate = Evaluator(dims)
+
+    def __call__(self, binding: Mapping[str, Any]) -> list[RowWork]:
+        """Quantities of every row. Raises KeyError where a symbol is not bound."""
+        values = iter(self._evaluate(binding))
+        works = []
+        for row in self.rows:
+            flops, other, read, written, weights, count = (next(values) for _ in range(6))
+            sizes = {name: next(values) for name, _ in row.sizes}
+            times = tuple([next(values) for _ in row.uses])
+            works.append(RowWork(flops, other, read, written, weights, count, sizes, times))
+        return works
+
+
+@dataclass(frozen=True, slots=True)
+class RowTime:
+    """Coefficients of one row on one device; arrays where they were drawn."""
+
+    peak: float
+    bandwidth: float
+    units: int
+    tiled: bool
+    norm: int
+    tile_weight: float
+    tile_edge: float
+    tile_depth: float
+    start_s: Value
+    per_matmul_flop_s: Value
+    per_other_flop_s: Value
+    per_byte_s: Value
+
+
+def row_time(row: Row, device: Device, model: TimeModel) -> RowTime:
+    """The central coefficients of the row on the device."""
+    kind = model.kind(row.kind)
+    peak = device.peak(row.dtype)
+    engine = peak > 1.5 * device.vector_flops_per_s
+    names = {name for name, _ in row.sizes}
+    return RowTime(
+        peak=peak,
+        bandwidth=device.mem_bw_bytes_per_s,
+        units=device.units,
+        tiled=device.kind == "gpu" and names >= {"m", "n", "k"},
+        norm=model.norm,
+        tile_weight=model.tile_weight,
+        tile_edge=model.tile_edge,
+        tile_depth=model.tile_depth,
+        start_s=kind.start_s * row.kernels,
+        per_matmul_flop_s=1.0 / (peak * (kind.tensor if engine else kind.compute)),
+        per_other_flop_s=1.0 / (device.vector_flops_per_s * kind.vector),
+        per_byte_s=1.0 / (device.mem_bw_bytes_per_s * kind.memory),
+    )
+
+
+def compute_seconds(work: RowWork, at: RowTime) -> Value:
+    """Seconds of the arithmetic alone: matrix arithmetic in whole tiles and waves, and the rest."""
+    seconds = 0.0 if _zero(work.other_flops) else work.other_flops * at.per_other_flop_s
+    if _zero(work.matmul_flops):
+        return seconds
+    flops = tiled_flops(work, at) if at.tiled else work.matmul_flops
+    return seconds + flops * at.per_matmul_flop_s
+
+
+def tiled_flops(work: RowWork, at: RowTime) -> Value:
+    """FLOPs a full device would do in the time of the best tile: never fewer than the row's matmul FLOPs.
+
+    Source: wave quantisation as in NVIDIA, "Matrix Multiplication Background User's Guide", section 5.
+    """
+    sizes = work.sizes
+    b, m, n, k = sizes.get("b", 1.0), sizes["m"], sizes["n"], sizes["k"]
+    best: Value | None = None
+    for tile_m, tile_n in TILES:
+        # 2 FLOPs per multiply-add; a wave keeps every unit busy with one tile each.
+        edge = 1.0 + at.tile_edge * (1.0 / tile_m + 1.0 / tile_n)
+        per_wave = (k + at.tile_depth) * (2.0 * tile_m * tile_n * edge * at.units)
+        waves = np.ceil(m * (1.0 / tile_m)) * (np.ceil(n * (1.0 / tile_n)) * b) * (1.0 / at.units)
+        flops = (waves + at.tile_weight * (np.ceil(waves) - waves)) * per_wave
+        best = flops if best is None else np.minimum(best, flops)
+    assert best is not None
+    # Sizes that cover less than the row's work (a fused row) must not hide the rest.
+    return np.maximum(best, work.matmul_flops)
+
+
+def memory_seconds(work: RowWork, at: RowTime) -> Value:
+    """Seconds of the memory traffic alone."""
+    return work.bytes * at.per_byte_s
+
+
+def bound_seconds(work: RowWork, at: RowTime) -> Value:
+    """The datasheet's bound: no execution is faster than its matrix FLOPs at peak or its bytes at full bandwidth."""
+    return np.maximum(work.matmul_flops * (1.0 / at.peak), work.bytes * (1.0 / at.bandwidth))
+
+
+def busy_seconds(work: RowWork, at: RowTime) -> Value:
+    """Seconds of one execution without the kernel start: compute and memory overlap, as far as `norm` lets them."""
+    compute, memory = compute_seconds(work, at), memory_seconds(work, at)
+    if _zero(compute):
+        return memory
+    total, halvings = compute * compute + memory * memory, 1
+    if at.norm > 2:
+        square, other = compute * compute, memory * memory
+        for _ in range(at.norm.bit_length() - 2):
+            square, other, halvings = square * square, other * other, halvings + 1
+        total = square + other
+    for _ in range(halvings):
+        total = np.sqrt(total)
+    return total
+
+
+def _zero(value: Value) -> bool:
+    return isinstance(value, float) and value == 0.0
