@@ -26,9 +26,17 @@ _MAX_DIMS = 8
 
 
 def render(
-    analysis: Mapping[str, Any], *, depth: int | None = None, verbose: bool = False, quiet: bool = False
+    analysis: Mapping[str, Any],
+    *,
+    depth: int | None = None,
+    verbose: bool = False,
+    quiet: bool = False,
 ) -> RenderableType:
-    """The whole report. `depth` limits the module tree (default 3); `verbose` shows every module; `quiet` totals only."""
+    """The whole report, laid out for the terminal's width.
+
+    `depth` limits the module tree, which else opens its costliest parts until the page is full; `verbose` shows every
+    module and more ops, `quiet` the totals and what they rest on.
+    """
     return _Report(analysis, depth, verbose, quiet)
 
 
@@ -94,14 +102,14 @@ def totals(analysis: Mapping[str, Any]) -> RenderableType:
     found = analysis.get("totals") or {}
     table = _facts()
     latency, energy = found.get("latency_s"), found.get("energy_j")
-    value, ends = _predicted(latency, found.get("latency_s_interval"), "s")
-    table.add_row("latency", value, f"{ends} ({text.level(analysis)} interval)" if ends else "")
+    shown, ends = _predicted(latency, found.get("latency_s_interval"), "s")
+    table.add_row("latency", shown, f"{ends} ({text.level(analysis)} interval)" if ends else "")
     table.add_row("energy", *_predicted(energy, found.get("energy_j_interval"), "J"))
     tdp = (analysis.get("device") or {}).get("tdp_w")
     power = Text(units.power(found.get("power_w")), "bold")
     table.add_row("mean power", power, f"of {units.power(tdp)} at most" if tdp else "")
-    for label, value in text.per_item(analysis):
-        table.add_row(label, units.energy(value), "")
+    for label, each_j in text.per_item(analysis):
+        table.add_row(label, units.energy(each_j), "")
     matmul, other = found.get("matmul_flops"), found.get("other_flops")
     table.add_row("compute", units.macs(found.get("macs")), _flops(matmul, other))
     moved = (found.get("bytes_read") or 0) + (found.get("bytes_written") or 0)
@@ -136,14 +144,28 @@ def modules(
     table = columns(Name.column("module"), "energy", "share", "", "latency")
     if wide:
         table = columns(
-            Name.column("module"), Name.column("type"), "energy", "share", "", "latency", "MACs", "params"
+            Name.column("module"),
+            Name.column("type"),
+            "energy",
+            "share",
+            "",
+            "latency",
+            "MACs",
+            "params",
         )
     for node, prefix in _lines(root, total, depth, verbose):
         label = node.label + (f"  ({node.repeats}×)" if node.repeats > 1 else "")
         style = f"italic {_QUIET}" if node.own else ""
         shown = Name(plain(label), prefix, style=style)
-        row: list[RenderableType] = [shown, units.energy(node.energy_j), units.share(node.energy_j / total)]
-        row += [Bar(node.energy_j / total, 24 if wide else 14), units.time(node.totals["latency_s"])]
+        row: list[RenderableType] = [
+            shown,
+            units.energy(node.energy_j),
+            units.share(node.energy_j / total),
+        ]
+        row += [
+            Bar(node.energy_j / total, 24 if wide else 14),
+            units.time(node.totals["latency_s"]),
+        ]
         if wide:
             row.insert(1, Name(plain(node.type), style=_QUIET))
             row += [units.count(node.totals["macs"]), units.count(node.totals["parameters"])]
@@ -157,12 +179,16 @@ def kinds(analysis: Mapping[str, Any], *, wide: bool) -> RenderableType | None:
     total = sum(kind.get("energy_j") or 0.0 for kind in found)
     if not found or total <= 0:
         return None
-    names = [Name.column("kind"), "ops", "energy", "share", "", "latency"]
-    table = columns(*names, *(["MACs", "traffic"] if wide else []))
+    more = ("MACs", "traffic") if wide else ()
+    table = columns(Name.column("kind"), "ops", "energy", "share", "", "latency", *more)
     for kind in found:
         part = (kind.get("energy_j") or 0.0) / total
         row: list[RenderableType] = [Name(plain(kind.get("kind"), 40)), f"{kind.get('ops') or 0:,}"]
-        row += [units.energy(kind.get("energy_j")), units.share(part), Bar(part, 24 if wide else 14)]
+        row += [
+            units.energy(kind.get("energy_j")),
+            units.share(part),
+            Bar(part, 24 if wide else 14),
+        ]
         row.append(units.time(kind.get("latency_s")))
         if wide:
             moved = (kind.get("bytes_read") or 0) + (kind.get("bytes_written") or 0)
@@ -177,22 +203,20 @@ def expensive_ops(analysis: Mapping[str, Any], *, wide: bool, rows: int) -> Rend
     groups = group_ops(analysis.get("ops") or ())[:rows]
     if not groups or total <= 0:
         return None
-    table = columns("op", Name.column("where"), "energy", "share", "latency", "bound by")
+    table = columns(
+        "op", Name.column("where"), "energy", "share", *(["latency"] if wide else []), "bound by"
+    )
     for group in groups:
         op = shorten(plain(group.get("op")), 24 if wide else 14)
-        where = group["label"] if wide else op_label(group, short=True)
-        label = plain(where or group.get("name"), 400)
+        where = plain(op_label(group, short=not wide) or group.get("name"), 400)
         if group["repeats"] > 1:
             op += f" {group['repeats']}×"
         bound = str(group.get("bound") or "unknown")
-        table.add_row(
-            Text(op),
-            Name(label),
-            units.energy(group.get("energy_j")),
-            units.share((group.get("energy_j") or 0.0) / total),
-            units.time(group.get("latency_s")),
-            Text(plain(bound, 12), _BOUND_STYLE.get(bound, "")),
-        )
+        row: list[RenderableType] = [Text(op), Name(where), units.energy(group.get("energy_j"))]
+        row.append(units.share((group.get("energy_j") or 0.0) / total))
+        if wide:
+            row.append(units.time(group.get("latency_s")))
+        table.add_row(*row, Text(plain(bound, 12), _BOUND_STYLE.get(bound, "")))
     lines: list[RenderableType] = [table]
     for bound in dict.fromkeys(str(group.get("bound")) for group in groups):
         if bound in text.BOUND_MEANING:
@@ -225,7 +249,9 @@ def small_print(analysis: Mapping[str, Any], *, notes: bool = True) -> Renderabl
     """Coverage, provenance and notes."""
     full, coverage = text.coverage(analysis)
     head = ("Coverage: ", "green" if full else "bold yellow")
-    lines: list[RenderableType] = [Text.assemble(head, (coverage + ".", _QUIET if full else "yellow"))]
+    lines: list[RenderableType] = [
+        Text.assemble(head, (coverage + ".", _QUIET if full else "yellow"))
+    ]
     lines += [Text(line, _QUIET) for line in text.provenance(analysis)]
     lines += [_note(line) for line in text.free_dims(analysis)]
     if notes:
@@ -281,7 +307,12 @@ def _visible(node: Node, total: float, least: float) -> list[Node]:
     if node.children and own >= max(least, 1e-6) * total:
         latency = node.totals["latency_s"] - sum(c.totals["latency_s"] for c in node.children)
         macs = node.totals["macs"] - sum(c.totals["macs"] for c in node.children)
-        sums = {"energy_j": own, "latency_s": max(0.0, latency), "macs": max(0.0, macs), "parameters": 0.0}
+        sums = {
+            "energy_j": own,
+            "latency_s": max(0.0, latency),
+            "macs": max(0.0, macs),
+            "parameters": 0.0,
+        }
         shown.append(Node("own ops", "", node.path, sums, own=True))
     return sorted(shown, key=lambda child: -child.energy_j)
 

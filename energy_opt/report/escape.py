@@ -81,4 +81,8 @@ def finite(value: object) -> object:
 def _visible(char: str) -> str:
     if unicodedata.category(char) not in _UNSAFE:
         return char
-    return char.encode("ascii", "backslashreplace").decode() if ord(char) > 127 else f"\\x{ord(char):02x}"
+    return (
+        char.encode("ascii", "backslashreplace").decode()
+        if ord(char) > 127
+        else f"\\x{ord(char):02x}"
+    )

@@ -1,4 +1,4 @@
-"""The page's two figures as plain plotly JSON; the browser draws them. Plotly reads pseudo-HTML, so names are escaped."""
+"""The page's two figures as plotly JSON, which the browser draws. Plotly reads pseudo-HTML, so names are escaped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,17 @@ _PALETTE = (
 )  # fmt: skip
 _MAX_TILES = 1500
 _MAX_POINTS = 1500
-_PEAK_ORDER = ("float64", "float32", "tf32", "float16", "bfloat16", "float8", "int8", "int4")
+_PEAK_ORDER = (
+    "vector units",
+    "float64",
+    "float32",
+    "tf32",
+    "float16",
+    "bfloat16",
+    "float8",
+    "int8",
+    "int4",
+)
 
 
 def kind_colours(analysis: Mapping[str, Any]) -> dict[str, str]:
@@ -47,17 +57,25 @@ def icicle(analysis: Mapping[str, Any]) -> dict[str, Any] | None:
         label = html_text(node.label or "whole model", 60)
         if node.repeats > 1:
             label += f" ({node.repeats}×)"
-        rows.append(_tile(name, parent, label, html_text(node.type, 60), node.totals, root.energy_j))
+        rows.append(
+            _tile(name, parent, label, html_text(node.type, 60), node.totals, root.energy_j)
+        )
         rows[-1]["node"] = node
         stack.extend((child, name) for child in reversed(node.children))
         own = _own_kinds(node, by_path)
         if node.children or len(own) > 1:
             # The tree's own remainder decides how much room there is: parts never exceed their whole.
-            scale = own_energy_j(node) / total if (total := sum(v["energy_j"] for v in own.values())) else 0
+            scale = (
+                own_energy_j(node) / total
+                if (total := sum(v["energy_j"] for v in own.values()))
+                else 0
+            )
             for kind, sums in own.items():
                 scaled = {**sums, "energy_j": sums["energy_j"] * min(1.0, scale)}
                 tile_id = f"{name}/{len(rows)}"
-                rows.append(_tile(tile_id, name, html_text(kind, 40), "own ops", scaled, root.energy_j))
+                rows.append(
+                    _tile(tile_id, name, html_text(kind, 40), "own ops", scaled, root.energy_j)
+                )
                 rows[-1]["kind"] = kind
     _colour(rows, colours, by_path)
     trace = {
@@ -72,7 +90,10 @@ def icicle(analysis: Mapping[str, Any]) -> dict[str, Any] | None:
         "tiling": {"orientation": "h", "pad": 0},
         "texttemplate": "%{label}<br>%{percentRoot:.1%}",
         "hovertemplate": "<b>%{label}</b>%{customdata}<extra></extra>",
-        "marker": {"colors": [row["colour"] for row in rows], "line": {"width": 1, "color": "page"}},
+        "marker": {
+            "colors": [row["colour"] for row in rows],
+            "line": {"width": 1, "color": "page"},
+        },
         "textfont": {"color": [row["ink"] for row in rows]},
         "leaf": {"opacity": 1},
         "root": {"color": "rgba(128,128,128,0.15)"},
@@ -93,6 +114,8 @@ def roofline(analysis: Mapping[str, Any]) -> dict[str, Any] | None:
     peaks = {name: rate for name, rate in (device.get("peaks") or {}).items() if rate}
     if not bandwidth or not points or not peaks:
         return None
+    if device.get("vector_flops_per_s"):
+        peaks["vector units"] = device["vector_flops_per_s"]
     colours, total = kind_colours(analysis), (analysis.get("totals") or {}).get("energy_j") or 0.0
     ridge = max(peaks.values()) / bandwidth
     xs = [p["x"] for p in points]
@@ -129,14 +152,22 @@ def _tile(
     hover += f"<br>{units.time(totals.get('latency_s'))}"
     if totals.get("macs"):
         hover += f"<br>{units.macs(totals['macs'])}"
-    return {"id": name, "parent": parent, "label": label, "value": totals["energy_j"], "hover": hover}
+    return {
+        "id": name,
+        "parent": parent,
+        "label": label,
+        "value": totals["energy_j"],
+        "hover": hover,
+    }
 
 
 def _kinds_by_path(ops: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
     found: dict[str, dict[str, dict[str, float]]] = {}
     for op in ops:
         kinds = found.setdefault(str(op.get("path") or ""), {})
-        sums = kinds.setdefault(str(op.get("kind")), {"energy_j": 0.0, "latency_s": 0.0, "macs": 0.0})
+        sums = kinds.setdefault(
+            str(op.get("kind")), {"energy_j": 0.0, "latency_s": 0.0, "macs": 0.0}
+        )
         for name in sums:
             sums[name] += op.get(name) or 0.0
     return found

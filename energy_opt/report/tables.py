@@ -37,7 +37,9 @@ def number_column(heading: str, name: str, shown: Callable[[Any], str]) -> Colum
 
     def cell(row: Mapping[str, Any]) -> tuple[object, str]:
         value = row.get(name)
-        return ("" if value is None else value), html_text(shown(value)) if value is not None else ""
+        return ("" if value is None else value), html_text(
+            shown(value)
+        ) if value is not None else ""
 
     return Column(heading, cell)
 
@@ -83,7 +85,9 @@ def table(name: str, columns: Sequence[Column], rows: Iterable[Mapping[str, Any]
         f'<th scope="col"{" class=n" if c.numeric else ""}><button>{html_text(c.heading)}</button></th>'
         for c in columns
     )
-    body = "".join(f"<tr>{''.join(_cell(c, row) for c in columns)}</tr>\n" for row in rows[:MAX_ROWS])
+    body = "".join(
+        f"<tr>{''.join(_cell(c, row) for c in columns)}</tr>\n" for row in rows[:MAX_ROWS]
+    )
     rest = len(rows) - MAX_ROWS
     more = f"<p class=quiet>{rest:,} cheaper rows are left out; --format csv has every op.</p>"
     return (

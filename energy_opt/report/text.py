@@ -66,16 +66,24 @@ def level(analysis: Mapping[str, Any]) -> str:
 def provenance(analysis: Mapping[str, Any]) -> list[str]:
     """Where the numbers come from, and what the energy includes, as sentences."""
     device = analysis.get("device") or {}
-    latency, energy = str(device.get("provenance") or ""), str(device.get("energy_provenance") or "")
+    latency, energy = (
+        str(device.get("provenance") or ""),
+        str(device.get("energy_provenance") or ""),
+    )
+    origin = _ENERGY_ORIGIN.get(energy, plain(energy or "of unknown origin", 80))
+    boundary = plain(device.get("boundary") or "an unknown part", 80)
     lines = [
         f"Latency: {_LATENCY_ORIGIN.get(latency, plain(latency or 'of unknown origin', 80))}.",
-        f"Energy: {_ENERGY_ORIGIN.get(energy, plain(energy or 'of unknown origin', 80))}; "
-        f"it covers {_BOUNDARY.get(str(device.get('boundary')), plain(device.get('boundary') or 'an unknown part', 80))}.",
+        f"Energy: {origin}; it covers {_BOUNDARY.get(boundary, boundary)}.",
         f"Ranges are {level(analysis)} intervals.",
     ]
     unverified = len(device.get("unverified") or ())
     if unverified:
-        some = f"{unverified} facts of this device are" if unverified > 1 else "One fact of this device is"
+        some = (
+            f"{unverified} facts of this device are"
+            if unverified > 1
+            else "One fact of this device is"
+        )
         slug = plain(device.get("name") or "", 60)
         lines.append(f"{some} unverified: `energy-opt devices {slug}` names them and the sources.")
     return lines
@@ -137,13 +145,24 @@ def footprint(analysis: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     kwh = found.get("energy_kwh")
     remark = units.bounds(None if kwh is None else 1e3 * kwh, ends, "Wh")
     region = plain(found.get("region") or "unknown region", 60)
-    rows = [("inferences", f"{found.get('requests') or 0:,}", ""), ("electricity", units.kwh(kwh), remark)]
+    rows = [
+        ("inferences", f"{found.get('requests') or 0:,}", ""),
+        ("electricity", units.kwh(kwh), remark),
+    ]
     if found.get("pue") is not None:
-        rows[-1] = (rows[-1][0], rows[-1][1], "; ".join(filter(None, [remark, f"PUE {found['pue']:g}"])))
+        rows[-1] = (
+            rows[-1][0],
+            rows[-1][1],
+            "; ".join(filter(None, [remark, f"PUE {found['pue']:g}"])),
+        )
     if found.get("co2e_g") is not None:
         grid = found.get("grid_g_per_kwh")
         rows.append(
-            ("emissions", units.co2e(found["co2e_g"]), region + (f", {grid:g} g/kWh" if grid else ""))
+            (
+                "emissions",
+                units.co2e(found["co2e_g"]),
+                region + (f", {grid:g} g/kWh" if grid else ""),
+            )
         )
     if found.get("cost_usd") is not None:
         price = found.get("usd_per_kwh")
@@ -158,4 +177,6 @@ def saving(advice: Mapping[str, Any]) -> str:
         return ""
     if joules is None:
         return f"saves {units.share(fraction)}"
-    return f"saves {units.energy(joules)}" + (f" ({units.share(fraction)})" if fraction is not None else "")
+    return f"saves {units.energy(joules)}" + (
+        f" ({units.share(fraction)})" if fraction is not None else ""
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,8 @@ SUMMED = (
     "parameters",
     "weight_bytes",
 )
+# Deeper modules show as their parent's own work: a hostile file may nest thousands, and walks recurse.
+_MAX_DEPTH = 100
 _LAST_NUMBER = re.compile(r"^(.*?)(\d+)(\D*)$", re.DOTALL)
 
 
@@ -59,7 +61,8 @@ def tree(analysis: Mapping[str, Any], *, fold: bool = True) -> Node:
 
 def build(analysis: Mapping[str, Any]) -> Node:
     """The module tree as the file has it; a module whose parents are not listed hangs below the root."""
-    entries = [entry for entry in analysis.get("modules") or () if str(entry.get("path") or "")]
+    listed = (entry for entry in analysis.get("modules") or () if str(entry.get("path") or ""))
+    entries = [entry for entry in listed if str(entry["path"]).count(".") < _MAX_DEPTH]
     root = _Building(next(_roots(analysis), {"path": "", **(analysis.get("totals") or {})}))
     known = {"": root}
     for entry in sorted(entries, key=lambda e: str(e["path"]).count(".")):
@@ -67,7 +70,6 @@ def build(analysis: Mapping[str, Any]) -> Node:
         node = _Building(entry)
         known[_parent(path, known)].children.append(node)
         known[path] = node
-    # A loop rather than recursion: a hostile file may nest thousands of modules.
     order, stack = [], [(root, "")]
     while stack:
         item, parent_path = stack.pop()
@@ -133,7 +135,7 @@ def own_energy_j(node: Node) -> float:
     return max(0.0, node.energy_j - sum(child.energy_j for child in node.children))
 
 
-def _roots(analysis: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+def _roots(analysis: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     return (entry for entry in analysis.get("modules") or () if not str(entry.get("path") or ""))
 
 

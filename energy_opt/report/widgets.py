@@ -1,4 +1,4 @@
-"""Terminal parts: a bar, a name that keeps its end, and tables made of them; and ASCII for terminals without Unicode."""
+"""Terminal parts: a bar, a name that keeps its end, tables of them, and ASCII for terminals without Unicode."""
 
 from __future__ import annotations
 

@@ -1,0 +1,276 @@
+"""The command line: argument parsing and nothing else. Answers go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from energy_opt import __version__, shell
+from energy_opt.errors import UsageError
+from energy_opt.report.escape import plain
+
+# Everything heavier is imported inside a command: `--help` must not wait for numpy or onnx.
+
+DEFAULT_DEVICE = "t4"
+
+app = typer.Typer(
+    name="energy-opt",
+    help="What does one inference of a model cost in time and energy, where does it go, and what would help?",
+    epilog="Start with: energy-opt analyze model.onnx --device t4 --dim batch=8",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Format(enum.StrEnum):
+    """How an answer is written."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+class ShortFormat(enum.StrEnum):
+    """How a list is written."""
+
+    table = "table"
+    json = "json"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        shell.answer(f"energy-opt {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Say the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(
+    epilog="Example: energy-opt analyze bert.onnx --device a100-sxm4-40gb --dim batch=8 --dim seq=128"
+)
+def analyze(
+    model: Annotated[str, typer.Argument(help="An .onnx file; its weights are not needed.", show_default=False)],
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device", "-d", metavar="NAME|FILE.json", show_default=False,
+            help=f"The device to predict for; `energy-opt devices` lists them. Assumed if not given: {DEFAULT_DEVICE}.",
+        ),
+    ] = None,
+    dim: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=INT", show_default=False, help="Size of a free dimension; repeat for more."),
+    ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(metavar="eager|graph|onnxruntime", show_default=False, help="What runs it; a file: onnxruntime."),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(metavar="as-is|fp16|bf16", help="What if it computed in another type.")
+    ] = "as-is",
+    format: Annotated[Format, typer.Option(help="How to write the answer to stdout.")] = Format.table,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", show_default=False, help="Also write a page that works offline.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail if any op has no rule of its own.")] = False,
+    depth: Annotated[
+        int | None, typer.Option(min=1, show_default=False, help="Levels of the module tree to show.")
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option(show_default=False, help="Also give kWh, CO2e and money in this region.")
+    ] = None,
+    requests: Annotated[
+        int | None, typer.Option(min=1, show_default=False, help="How many inferences those are for.")
+    ] = None,
+    pue: Annotated[
+        float | None, typer.Option(min=1.0, show_default=False, help="Power usage effectiveness of the data centre.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Totals only; no remarks.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every module and more ops; tracebacks.")] = False,
+) -> None:  # fmt: skip
+    """What one inference costs in time and energy, where it goes, and what would help."""
+    dims = parse_dims(dim or [])
+    import energy_opt as eo
+
+    estimate = eo.analyze(
+        eo.load(model),
+        device=device if device is not None else DEFAULT_DEVICE,
+        runtime=runtime,
+        precision=precision,
+        strict=strict,
+        **dims,
+    )
+    answer: dict[str, Any] = estimate.to_dict()
+    answer["device"]["assumed"] = device is None
+    if region is not None or requests is not None or pue is not None:
+        answer["footprint"] = estimate.footprint(region or "world", requests or 1, pue)
+    if html is not None:
+        from energy_opt.report import files
+        from energy_opt.report import html as page
+
+        files.write_text(html, page.render(answer))
+    _write_analysis(answer, format, depth, quiet, verbose)
+    if not quiet:
+        _remarks(answer, html, in_table=format is Format.table)
+
+
+@app.command()
+def devices(
+    name: Annotated[str | None, typer.Argument(help="One device, with its sources.", show_default=False)] = None,
+    format: Annotated[ShortFormat, typer.Option(help="How to write the answer to stdout.")] = ShortFormat.table,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks.")] = False,
+) -> None:  # fmt: skip
+    """Which device profiles there are, how each was made, and what in it is unverified."""
+    import energy_opt as eo
+    from energy_opt.report import devices as report
+
+    found = eo.devices() if name is None else [eo.Device.load(name)]
+    rows = [device.to_dict() for device in found]
+    if format is ShortFormat.json:
+        from energy_opt.report import json as text
+
+        shell.answer(text.render({"schema": "energy-opt/devices/1", "rows": rows}))
+    else:
+        shell.show(report.table(rows) if name is None else report.one(rows[0]))
+
+
+@app.command()
+def strip(
+    model: Annotated[str, typer.Argument(help="An .onnx file.", show_default=False)],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="OUT", show_default=False, help="The file to write."
+        ),
+    ],
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks.")] = False,
+) -> None:
+    """Write the model's graph without its weights: small, and all that `analyze` needs."""
+    from energy_opt import units
+    from energy_opt.frontend.strip import strip as run
+
+    done = run(model, output)
+    sizes = f"{units.nbytes(done.source_bytes)} became {units.nbytes(done.target_bytes)}"
+    shell.say(f"wrote {output}: {sizes}, {done.tensors} tensors left out")
+
+
+@app.command()
+def doctor(
+    format: Annotated[
+        ShortFormat, typer.Option(help="How to write the answer to stdout.")
+    ] = ShortFormat.table,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks.")] = False,
+) -> None:
+    """What is installed, whether it fits together, and what to do where it does not."""
+    from energy_opt import doctor as checks
+
+    findings = checks.examine()
+    if format is ShortFormat.json:
+        from energy_opt.report import json as text
+
+        rows = [finding.to_dict() for finding in findings]
+        shell.answer(text.render({"schema": "energy-opt/doctor/1", "rows": rows}))
+    else:
+        from energy_opt.report import devices as report
+
+        shell.show(report.findings([finding.to_dict() for finding in findings]))
+    if any(finding.level == "broken" for finding in findings):
+        raise typer.Exit(1)
+
+
+def parse_dims(given: list[str]) -> dict[str, int]:
+    """Sizes by name from `NAME=INT` texts. Raises UsageError: not of that form, not positive, or given twice."""
+    dims: dict[str, int] = {}
+    for item in given:
+        name, equals, size = (part.strip() for part in item.partition("="))
+        where = f"--dim {plain(item)}"
+        if not equals:
+            example = plain(name) or "batch"
+            raise UsageError(
+                f"{where}: a size is missing; write --dim NAME=INT, such as --dim {example}=8"
+            )
+        if not name:
+            raise UsageError(
+                f"{where}: a name is missing; write --dim NAME=INT, such as --dim batch=8"
+            )
+        if not size:
+            raise UsageError(
+                f"{where}: a size is missing after '='; give a whole number from 1, such as 8"
+            )
+        digits = size.removeprefix("+").removeprefix("-")
+        if not (digits.isascii() and digits.isdigit()):
+            raise UsageError(
+                f"{where}: {plain(size)!r} is not a whole number; give one from 1, such as 8"
+            )
+        if size.startswith("-") or not digits.strip("0"):
+            raise UsageError(f"{where}: a size is at least 1, not {plain(size)}")
+        if len(digits.lstrip("0")) > 15:
+            raise UsageError(f"{where}: sizes have at most 15 digits")
+        if name in dims:
+            raise UsageError(
+                f"{where}: {plain(name)} was already given as {dims[name]}; give it once"
+            )
+        if name in _NOT_DIMS:
+            raise UsageError(
+                f"{where}: {name} is not a dimension; did you mean the option --{name}?"
+            )
+        dims[name] = int(digits)
+    return dims
+
+
+_NOT_DIMS = frozenset({"model", "device", "runtime", "precision", "strict"})
+
+
+def _write_analysis(
+    answer: dict[str, Any], format: Format, depth: int | None, quiet: bool, verbose: bool
+) -> None:
+    if format is Format.json:
+        from energy_opt.report import json as text
+
+        shell.answer(text.render(answer))
+    elif format is Format.csv:
+        from energy_opt.report import csv
+
+        shell.answer(csv.render(answer))
+    else:
+        from energy_opt.report import console
+
+        shell.show(console.render(answer, depth=depth, verbose=verbose, quiet=quiet))
+
+
+def _remarks(answer: dict[str, Any], html: Path | None, *, in_table: bool) -> None:
+    """On stderr: what the chosen format does not say itself, but the reader has to know."""
+    from energy_opt.report import text
+
+    if not in_table:
+        if answer["device"]["assumed"]:
+            shell.say(
+                f"note: no --device was given, {DEFAULT_DEVICE} was assumed; `energy-opt devices` lists the others"
+            )
+        for line in text.free_dims(answer):
+            shell.say(f"note: {line}")
+        full, coverage = text.coverage(answer)
+        if not full:
+            shell.say(f"note: {coverage}")
+    if html is not None:
+        shell.say(f"wrote {html}")
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 1 error, 2 usage, 130 interrupted."""
+    shell.main(app, sys.argv[1:] if arguments is None else arguments)
