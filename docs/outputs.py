@@ -16,7 +16,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/guide.md")
-SHOWN = re.compile(r"(?P<head><!-- output of: (?P<command>.+?) -->\n```text\n)(?P<body>.*?)```", re.DOTALL)
+SHOWN = re.compile(
+    r"(?P<head><!-- output of: (?P<command>.+?) -->\n```text\n)(?P<body>.*?)```", re.DOTALL
+)
 COMMAND = """#!/bin/sh
 exec "{python}" -c 'from energy_opt.cli import main; main()' "$@"
 """
@@ -30,7 +32,9 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         binary.write_text(COMMAND.format(python=sys.executable))
         binary.chmod(0o755)
         (folder / "examples").symlink_to(ROOT / "examples")
-    path = os.pathsep.join([str(binary.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
+    path = os.pathsep.join(
+        [str(binary.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
+    )
     plain = {name: value for name, value in os.environ.items() if name not in {"FORCE_COLOR", "CI"}}
     environment = plain | {"PATH": path, "COLUMNS": "100", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.run(

@@ -14,7 +14,10 @@ import pytest
 
 from docs.outputs import PAGES, refreshed, run
 
-BLOCK = re.compile(r"(?P<skip><!-- not run: .+? -->\n)?^```(?P<language>bash|python)\n(?P<code>.*?)^```", re.M | re.S)
+BLOCK = re.compile(
+    r"(?P<skip><!-- not run: .+? -->\n)?^```(?P<language>bash|python)\n(?P<code>.*?)^```",
+    re.M | re.S,
+)
 
 
 class Block(NamedTuple):
@@ -38,9 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_examples_run(
-    page: str, root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_examples_run(page: str, root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, object] = {"__name__": "__main__"}
     run("true", folder)
     monkeypatch.chdir(folder)
