@@ -8,11 +8,24 @@ package registers every rule; docs/ops.md states what they count.
 from energy_opt.ir.rules import (
     attention,
     attention_sparse,
+    contrib,
+    control,
     conv,
+    einsum,
     elementwise,
     matmul,
+    moe,
     movement,
     norm,
+    pool,
+    quantize,
+    randomness,
+    reduction,
+    rnn,
+    signal,
+    sort,
+    training,
+    trees,
 )
 from energy_opt.ir.rules.registry import RULES, Entry, lookup, rule
 

@@ -35,8 +35,15 @@ def standard(op: Op) -> Work:
     q = by_head(shape(op, 0, 3), integer(op, "q_num_heads", 1))
     k, v = (by_head(shape(op, i, 3), integer(op, "kv_num_heads", 1)) for i in (1, 2))
     extra = given(op, 3) + SOFTCAP * (number(op, "softcap", 0.0) != 0.0)
-    length = key_length(op, k[2], 4, 1)
-    return attention(q[0], q[1], k[1], q[2], length, known(q[3], k[3]), v[3], extra)
+    met = _windowed(op, key_length(op, k[2], 4, 1))
+    return attention(q[0], q[1], k[1], q[2], met, known(q[3], k[3]), v[3], extra)
+
+
+def _windowed(op: Op, length: Dim) -> Dim:
+    """Keys that a query meets where a window bounds them on both sides; causality is a bound on the right."""
+    left, right = integer(op, "left_window_size", -1), integer(op, "right_window_size", -1)
+    right = 0 if integer(op, "is_causal", 0) else right
+    return least(length, left + 1 + right) if left >= 0 and right >= 0 else length
 
 
 def projected(core: Work, rows: Dim, width: Dim, k: Dim) -> Work:
@@ -130,11 +137,15 @@ def grouped(op: Op) -> Work:
     q, key = shape(op, 0, 3), op.input(1)
     d, d_v = grouped_sizes(q, None if key is None else shape(op, 1, 3), heads, kv_heads)
     length, window = key_length(op, q[1], 3, 1), integer(op, "local_window_size", -1)
-    length = least(length, total((q[1], window))) if window > 0 else length
+    met, touched = (
+        (least(length, window), least(length, total((q[1], window))))
+        if window > 0
+        else (length, length)
+    )
     extra = given(op, 10) + SOFTCAP * (number(op, "softcap", 0.0) != 0.0)
-    work = attention(q[0], heads, kv_heads, q[1], length, d, d_v, extra)
+    work = attention(q[0], heads, kv_heads, q[1], met, d, d_v, extra)
     work = plus(work, position_flops(op, product(q[:2]), d, heads, kv_heads, 14))
-    return cached(op, work, q[1], {3: 1, 4: 2})
+    return cached(op, work, q[1], {3: 1, 4: 2}, touched, angles=(7, 8))
 
 
 @rule("attention", "com.microsoft::DecoderAttention")

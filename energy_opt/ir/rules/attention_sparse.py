@@ -47,7 +47,7 @@ def block_sparse(op: Op) -> Work:
         length = least(length, ceil_div(per_row, rows - 1))
     work = attention(q[0], heads, kv_heads, q[1], length, d, d_v)
     work = plus(work, position_flops(op, product(q[:2]), d, heads, kv_heads, len(op.inputs)))
-    return cached(op, work, q[1], {3: 1, 4: 2})
+    return cached(op, work, q[1], {3: 1, 4: 2}, angles=(9, 10))
 
 
 @rule("attention", "com.microsoft::PagedAttention")
@@ -99,7 +99,7 @@ def selected(op: Op) -> Work:
     keys = total((shape(op, 7, 2)[1], _window(op)))
     work = attention(q[0], heads, kv_heads, q[1], keys, d, d_v)
     work = plus(work, position_flops(op, product(q[:2]), d, heads, kv_heads, 14))
-    return cached(op, work, q[1], {3: 1, 4: 2})
+    return cached(op, work, q[1], {3: 1, 4: 2}, keys, angles=(11, 12))
 
 
 @rule("attention", "com.microsoft::SparseAttentionIndexer")

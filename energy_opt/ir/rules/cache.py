@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from energy_opt.ir.dims import Dim, product, total
-from energy_opt.ir.op import Op, Work, bytes_of
+from energy_opt.ir.op import Op, Tensor, Work, bytes_of
 from energy_opt.ir.rules.arguments import integer, shape
 from energy_opt.ir.rules.formulas import divide
 
@@ -45,21 +45,50 @@ def key_length(op: Op, new: Dim, past: int, present: int, rank: int = 4) -> Dim:
     return new if before is None else total((shape(op, past, rank)[-2], new))
 
 
-def cached(op: Op, work: Work, new: Dim, pairs: Mapping[int, int], axis: int = -2) -> Work:
-    """The work with only `new` tokens written to caches that are updated in place.
+def cached(
+    op: Op,
+    work: Work,
+    new: Dim,
+    caches: Mapping[int, int],
+    keys: Dim | None = None,
+    angles: Sequence[int] = (),
+) -> Work:
+    """The work with the traffic of caches that are updated in place and of tables that are read in part.
 
-    `pairs` maps inputs to the outputs that continue them. A present with the very shape of its past is taken to be the
-    same buffer, which is how decoders bind it; one that is longer is a new tensor, and is written in full.
+    `caches` maps inputs to the outputs that continue them. A present with the very shape of its past is taken to be
+    the same buffer, which is how decoders bind it: `keys` of its rows are read (all by default) and `new` ones written.
+    A present that is longer is a new tensor: the past is read and the present written in full. `angles` are inputs of
+    rotary tables[positions, width], of which only `new` rows are read.
     """
+    read = {index: tensor.nbytes for index, tensor in enumerate(op.inputs) if tensor is not None}
     written = {index: tensor.nbytes for index, tensor in enumerate(op.outputs)}
-    shared = False
-    for past, present in pairs.items():
+    partial = False
+    for past, present in caches.items():
         before = op.input(past)
-        if before is None or not before.shape or present >= len(op.outputs):
+        if (
+            before is None
+            or present >= len(op.outputs)
+            or op.outputs[present].shape != before.shape
+        ):
             continue
-        if op.outputs[present].shape == before.shape and len(before.shape) >= -axis:
-            dims = list(before.shape)
-            dims[axis] = new
-            written[present] = bytes_of(product(dims), before.dtype)
-            shared = True
-    return replace(work, bytes_written=total(written.values())) if shared else work
+        dims = before.shape or ()
+        if len(dims) >= 4:
+            read[past] = before.nbytes if keys is None else _rows(before, keys, -2)
+            written[present] = _rows(before, new, -2)
+            partial = True
+    for index in angles:
+        table = op.input(index)
+        if table is not None and table.shape is not None and len(table.shape) == 2:
+            read[index] = _rows(table, new, 0)
+            partial = True
+    return (
+        replace(work, bytes_read=total(read.values()), bytes_written=total(written.values()))
+        if partial
+        else work
+    )
+
+
+def _rows(tensor: Tensor, count: Dim, axis: int) -> Dim:
+    dims = list(tensor.dims)
+    dims[axis] = count
+    return bytes_of(product(dims), tensor.dtype)

@@ -13,15 +13,13 @@ from energy_opt.ir.rules.formulas import (
     activation_flops,
     divide,
     elements,
+    interpolation,
     matmul,
     moved,
     nbytes,
     plus,
 )
 from energy_opt.ir.rules.registry import rule
-
-BILINEAR = 8
-"""FLOPs of one bilinear sample: four weights made of two differences, four products, three sums, rounded."""
 
 
 def convolution(y: tuple[Dim, ...], w: tuple[Dim, ...], group: int, channel_axis: int = 1) -> Work:
@@ -92,7 +90,8 @@ def conv_deformable(op: Op) -> Work:
     """The product, a bilinear sample (and a mask factor) per input channel and kernel point, and the bias."""
     x, w, y = shape(op, 0, 2), shape(op, 1, 2), op.y.dims
     work = convolution(y, w, integer(op, "group", 1))
-    samples = product((BILINEAR + given(op, 4), y[0], x[1], *w[2:], *y[2:]))
+    per_sample = interpolation("linear", len(w) - 2) + given(op, 4)
+    samples = product((per_sample, y[0], x[1], *w[2:], *y[2:]))
     return plus(work, total((samples, given(op, 3) * elements(op.y))))
 
 

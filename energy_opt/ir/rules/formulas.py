@@ -83,6 +83,19 @@ def log2(dim: Dim) -> Dim:
     return sympy.Max(1, sympy.ceiling(exact))
 
 
+def part(dim: Dim, of: int) -> Dim:
+    """One `of`-th of a count, rounded down where it is an integer."""
+    return dim // of if isinstance(dim, int) else dim / of
+
+
+def interpolation(mode: str, rank: int) -> int:
+    """FLOPs of one interpolated sample: a product per tap and the sums; 2 taps a dim when linear, 4 when cubic."""
+    if mode.startswith("nearest") or rank < 1:
+        return 0
+    taps = int((4 if "cubic" in mode else 2) ** min(rank, 8))
+    return 2 * taps - 1
+
+
 def known(a: Dim, b: Dim) -> Dim:
     """The integer one of two names for the same dimension, or the first."""
     return b if isinstance(b, int) and not isinstance(a, int) else a

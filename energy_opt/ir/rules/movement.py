@@ -5,10 +5,10 @@ Small inputs that only say where or how much (shapes, axes, pads, starts, k) are
 
 from __future__ import annotations
 
-from energy_opt.ir.dims import ceil_div, product, total
+from energy_opt.ir.dims import ceil_div, total
 from energy_opt.ir.op import Op, Work, bytes_of
-from energy_opt.ir.rules.arguments import given, integer, integers, shape, text
-from energy_opt.ir.rules.formulas import VIEW, elements, least, log2, moved, nbytes
+from energy_opt.ir.rules.arguments import given, integer, integers, text
+from energy_opt.ir.rules.formulas import VIEW, elements, least, moved, nbytes
 from energy_opt.ir.rules.registry import rule
 
 
@@ -63,9 +63,9 @@ def concat(op: Op) -> Work:
 
 
 @rule("copy", "ConcatFromSequence", "StringConcat", "StringSplit", "StringNormalizer")
-@rule("copy", "RegexFullMatch", "com.microsoft::Tokenizer", "TfIdfVectorizer")
+@rule("copy", "RegexFullMatch", "com.microsoft::Tokenizer", "TfIdfVectorizer", "ImageDecoder")
 def rewritten(op: Op) -> Work:
-    """The output written, and as much read; characters are not in the graph, so text has no FLOPs."""
+    """The output written, and as much read: the characters or the coded image are not in the graph."""
     return moved(nbytes(op.y), nbytes(op.y))
 
 
@@ -143,31 +143,6 @@ def triangle(op: Op) -> Work:
 def non_zero(op: Op) -> Work:
     """A comparison per element; the coordinates written."""
     return Work(other_flops=elements(op.x), bytes_read=nbytes(op.x))
-
-
-@rule("sort", "TopK")
-def top_k(op: Op) -> Work:
-    """n log2 n comparisons per row of n."""
-    dims = shape(op, 0, 1)
-    axis = integer(op, "axis", -1)
-    n = dims[axis] if -len(dims) <= axis < len(dims) else dims[-1]
-    return Work(other_flops=product((elements(op.x), log2(n))), bytes_read=nbytes(op.x))
-
-
-@rule("sort", "Unique", "com.microsoft::Unique")
-def unique(op: Op) -> Work:
-    """n log2 n comparisons of all elements."""
-    n = elements(op.x)
-    return Work(other_flops=product((n, log2(n))))
-
-
-@rule("copy", "Dropout")
-def dropout(op: Op) -> Work:
-    """Nothing at inference; in training a random number, a comparison and a scale per element."""
-    training = op.input(2)
-    if training is None or training.values is None or training.values[:1] not in ((1,), (True,)):
-        return VIEW
-    return Work(other_flops=3 * elements(op.y), kind="random")
 
 
 @rule("gather", "com.microsoft::GatherBlockQuantized")

@@ -122,15 +122,6 @@ def engram_gate(op: Op) -> Work:
     return Work(other_flops=total(((RMS_NORM + 1) * normed, (RMS_NORM + 1) * elements(op.y))))
 
 
-@rule("norm", "com.microsoft::QOrderedGelu", "com.microsoft::QLinearSigmoid")
-def quantised_activation(op: Op) -> Work:
-    """A dequantised activation, requantised."""
-    activation = 5 if op.op_type == "QOrderedGelu" else 4
-    return Work(
-        other_flops=(DEQUANTIZE + activation + QUANTIZE) * elements(op.y), kind="elementwise"
-    )
-
-
 @rule("softmax", "SoftmaxCrossEntropyLoss")
 def cross_entropy(op: Op) -> Work:
     """A log-softmax of the scores, then a pick, a negation and a mean over the labels."""
