@@ -46,8 +46,11 @@ def load_proto(
         raise ModelError(f"{source}: the graph is nested too deeply to be read") from None
     except Exception as error:
         # The file is untrusted and three libraries read it: whatever they stumble over, the file is the reason.
-        text = " ".join(str(error).split())[:300]
-        raise ModelError(f"{source}: the graph cannot be understood: {type(error).__name__}: {text}") from error
+        root: BaseException = error
+        while root.__cause__ is not None:
+            root = root.__cause__
+        text = " ".join(str(root).split())[:300]
+        raise ModelError(f"{source}: the graph cannot be understood: {text or type(root).__name__}") from error
 
 
 def _build(proto: onnx.ModelProto, source: str, places: Mapping[str, WeightPlace]) -> Graph:

@@ -1,0 +1,307 @@
+"""The ONNX front-end: dims, scopes, control flow, functions, weights, and files that make no sense."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper, parser
+
+import energy_opt as eo
+from energy_opt.errors import DimError, ModelError
+
+HEADER = '<ir_version: 9, opset_import: ["" : {opset}]>\n'
+
+
+def text_model(text: str, opset: int = 20) -> onnx.ModelProto:
+    return parser.parse_model(HEADER.format(opset=opset) + text)
+
+
+def macs(graph: eo.Graph, **dims: int) -> float:
+    work = eo.workload(graph)
+    return float(np.asarray(eo.analyze(graph, **dims).to_dict()["totals"]["macs"])) if work else 0.0
+
+
+# -- dims ------------------------------------------------------------------------------------------------------------
+
+
+def test_each_inputs_own_batch_symbol_becomes_one() -> None:
+    graph = eo.load(
+        text_model(
+            """g (int64[s10, s11] input_ids, int64[s86, s11] token_type_ids) => (int64[a, b] y)
+            { y = Add(input_ids, token_type_ids) }"""
+        )
+    )
+    assert list(graph.dims) == ["batch", "seq"]
+    assert set(graph.dims["batch"].aliases) == {"s10", "s86"}
+    assert any("batch axis" in note for note in graph.notes)
+
+
+def test_symbols_that_an_operator_forces_to_be_equal_become_one() -> None:
+    graph = eo.load(
+        text_model(
+            """g (int64[s10, s11] input_ids, int64[s10, s99] attention_mask) => (int64[a, b] y)
+            { y = Mul(input_ids, attention_mask) }"""
+        )
+    )
+    assert list(graph.dims) == ["batch", "seq"]
+    assert "s99" in graph.dims["seq"].aliases
+
+
+def test_the_files_names_and_ours_both_bind() -> None:
+    graph = eo.load(
+        text_model("g (float[batch_size, s1, 4] x) => (float[n, m, 4] y) { y = Relu(x) }")
+    )
+    assert graph.bind({"batch_size": 3, "s1": 5}) == graph.bind({"batch": 3, "seq": 5})
+    with pytest.raises(DimError, match="twice"):
+        graph.bind({"batch": 3, "batch_size": 4})
+
+
+def test_an_unknown_dim_is_answered_with_those_there_are() -> None:
+    graph = eo.load(text_model("g (float[N, 4] x) => (float[N, 4] y) { y = Relu(x) }"))
+    with pytest.raises(DimError, match=r"no dim 'bacth'; it has: batch \(x axis 0\)"):
+        graph.bind({"bacth": 3})
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "8", None, True, [], [1, 0], [1.5]])
+def test_sizes_that_cannot_be_are_refused(size: object) -> None:
+    graph = eo.load(text_model("g (float[N, 4] x) => (float[N, 4] y) { y = Relu(x) }"))
+    with pytest.raises(DimError, match="batch"):
+        graph.bind({"batch": size})
+
+
+def test_a_fixed_model_says_that_it_has_no_dims() -> None:
+    graph = eo.load(text_model("g (float[2, 4] x) => (float[2, 4] y) { y = Relu(x) }"))
+    with pytest.raises(DimError, match="no free dims"):
+        graph.bind({"batch": 3})
+
+
+def test_declared_expressions_are_kept() -> None:
+    graph = eo.load(
+        text_model(
+            """g (float[batch, past, 4] cache, float[batch, 1, 4] x) => (float[batch, n, 4] y)
+            { y = Concat <axis = 1> (cache, x) }"""
+        )
+    )
+    shape = next(graph.nodes()).outputs[0].shape
+    assert shape is not None
+    assert [str(dim) for dim in shape.dims] == ["batch", "past + 1", "4"]
+
+
+def test_absurd_dim_names_are_names_only() -> None:
+    proto = text_model("g (float[N, 4] x) => (float[N, 4] y) { y = Relu(x) }")
+    for text in ("a**99999999", "__import__('os')", "9" * 5000 + "*x", "x" * 100_000, "\x1b[31m"):
+        proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param = text
+        proto.graph.output[0].type.tensor_type.shape.dim[0].dim_param = text
+        graph = eo.load(proto)
+        assert len(graph.dims) == 1
+        assert next(iter(graph.dims)).isidentifier()
+
+
+def test_negative_sizes_are_refused() -> None:
+    proto = text_model("g (float[2, 4] x) => (float[2, 4] y) { y = Relu(x) }")
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -2
+    with pytest.raises(ModelError, match=r"'x' declares size -2 on axis 0"):
+        eo.load(proto)
+
+
+# -- scopes ----------------------------------------------------------------------------------------------------------
+
+
+def test_scopes_from_the_dynamo_exporters_metadata() -> None:
+    proto = text_model("g (float[2, 4] x) => (float[2, 4] y) { y = Relu(x) }")
+    for key, value in (
+        ("pkg.torch.onnx.name_scopes", "['', 'encoder', 'encoder.layer.0', 'relu']"),
+        ("pkg.torch.onnx.class_hierarchy", "['m.Bert', 'm.Encoder', 'm.BertLayer', 'aten.relu.default']"),
+    ):
+        entry = proto.graph.node[0].metadata_props.add()
+        entry.key, entry.value = key, value
+    graph = eo.load(proto)
+    assert eo.workload(graph)[0].uses[0].path == "encoder.layer.0"
+    assert graph.modules == {"": "Bert", "encoder": "Encoder", "encoder.layer.0": "BertLayer"}
+
+
+def test_scopes_from_node_names() -> None:
+    proto = text_model("g (float[2, 4] x) => (float[2, 4] y) { y = Relu(x) }")
+    proto.graph.node[0].name = "/encoder/layer.0/attention/self/query/Relu"
+    use = eo.workload(eo.load(proto))[0].uses[0]
+    assert use.path == "encoder.layer.0.attention.self.query"
+
+
+# -- control flow ----------------------------------------------------------------------------------------------------
+
+LOOP = """g (float[4, 4] x, int64 {trips_input}) => (float[4, 4] y)
+<int64 trips = {{5}}, bool go = {{1}}>
+{{ y = Loop ({trips}, go, x) <body = b (int64 i, bool c, float[4, 4] s) => (bool c2, float[4, 4] s2)
+   {{ c2 = Identity(c)  s2 = MatMul(s, s) }}> }}"""
+
+
+def test_a_constant_trip_count_multiplies_the_body() -> None:
+    graph = eo.load(text_model(LOOP.format(trips="trips", trips_input="unused")))
+    row = next(row for row in eo.workload(graph) if row.op == "MatMul")
+    assert row.count == 5
+    assert row.matmul_flops == 2 * 4 * 4 * 4
+    assert not [info for info in graph.dims.values() if info.origin == "trip"]
+
+
+def test_an_unknown_trip_count_is_a_dim_that_defaults_to_one() -> None:
+    graph = eo.load(text_model(LOOP.format(trips="n", trips_input="n")))
+    (trip,) = [info for info in graph.dims.values() if info.origin == "trip"]
+    assert macs(graph) == 64
+    assert macs(graph, **{trip.name: 7}) == 7 * 64
+
+
+def test_a_loop_that_may_end_early_has_no_known_trip_count() -> None:
+    text = LOOP.format(trips="trips", trips_input="unused").replace(
+        "c2 = Identity(c)", "t = ReduceSum <keepdims = 0> (s) c2 = Cast <to = 9> (t)"
+    )
+    graph = eo.load(text_model(text))
+    assert [info.origin for info in graph.dims.values()] == ["trip"]
+
+
+def test_scan_runs_once_per_slice() -> None:
+    graph = eo.load(
+        text_model(
+            """g (float[4, 4] s0, float[6, 4, 4] xs) => (float[4, 4] s, float[6, 4, 4] ys)
+            { s, ys = Scan (s0, xs) <num_scan_inputs = 1, body = b (float[4, 4] a, float[4, 4] x)
+              => (float[4, 4] a2, float[4, 4] o) { a2 = MatMul(a, x)  o = Relu(a2) }> }"""
+        )
+    )
+    row = next(row for row in eo.workload(graph) if row.op == "MatMul")
+    assert row.count == 6
+
+
+def test_the_larger_branch_of_an_open_if_is_counted_and_said() -> None:
+    graph = eo.load(
+        text_model(
+            """g (bool c, float[4, 4] x) => (float[4, 4] y)
+            { y = If (c) <then_branch = t () => (float[4, 4] a) { a = Relu(x) },
+                          else_branch = e () => (float[4, 4] d) { b = MatMul(x, x)  d = Relu(b) }> }"""
+        )
+    )
+    assert {row.op for row in eo.workload(graph)} == {"If", "MatMul", "Relu"}
+    assert any("else_branch" in note for note in graph.notes)
+
+
+# -- functions -------------------------------------------------------------------------------------------------------
+
+
+def function_model(bodies: dict[str, list[str]], calls: int = 1) -> onnx.ModelProto:
+    """Functions of domain `f` that call the ops named, one after the other; the graph calls the first."""
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("f", 1)]
+    functions = []
+    for name, ops in bodies.items():
+        nodes = [
+            helper.make_node(
+                op.removeprefix("f:"),
+                [f"v{i}"],
+                [f"v{i + 1}"],
+                domain="f" if op.startswith("f:") else "",
+            )
+            for i, op in enumerate(ops)
+        ]
+        functions.append(helper.make_function("f", name, ["v0"], [f"v{len(ops)}"], nodes, opsets))
+    info = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [2, 4]) for n in ("x", "y")]
+    node = helper.make_node(next(iter(bodies)), ["x"], ["y"], domain="f", name="call")
+    graph = helper.make_graph([node], "g", info[:1], info[1:])
+    return helper.make_model(graph, functions=functions, opset_imports=opsets)
+
+
+def test_functions_are_read_through() -> None:
+    graph = eo.load(function_model({"outer": ["f:inner", "f:inner"], "inner": ["Relu", "Exp"]}))
+    assert {row.op: row.count for row in eo.workload(graph)} == {"Relu": 2, "Exp": 2}
+
+
+def test_a_function_that_calls_itself_is_refused() -> None:
+    with pytest.raises(ModelError, match="calls itself"):
+        eo.load(function_model({"a": ["f:b"], "b": ["f:a"]}))
+
+
+def test_functions_that_explode_are_refused_before_they_do() -> None:
+    bodies = {f"f{i}": [f"f:f{i + 1}"] * 10 for i in range(12)} | {"f12": ["Relu"]}
+    with pytest.raises(ModelError, match="expand to more than"):
+        eo.load(function_model(bodies))
+
+
+# -- weights ---------------------------------------------------------------------------------------------------------
+
+
+def matmul_with_weights() -> onnx.ModelProto:
+    weight = numpy_helper.from_array(np.zeros((64, 64), np.float32), "w")
+    text = "g (float[N, 64] x) => (float[N, 64] y) { a = MatMul(x, w)  y = MatMul(a, w) }"
+    proto = text_model(text)
+    proto.graph.initializer.append(weight)
+    return proto
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_weights_are_counted_but_not_needed(tmp_path: Path, external: bool) -> None:
+    path = tmp_path / "m.onnx"
+    options = {"save_as_external_data": True, "location": "m.data", "size_threshold": 0}
+    onnx.save(matmul_with_weights(), path, **(options if external else {}))
+    (tmp_path / "m.data").unlink(missing_ok=True)
+    work = eo.workload(eo.load(path))
+    assert work.parameters == 64 * 64  # shared by both products, counted once
+    assert work.weight_bytes == 64 * 64 * 4
+    assert any("not needed" in note for note in work.notes)
+
+
+# -- files that make no sense ----------------------------------------------------------------------------------------
+
+
+def dangling(proto: onnx.ModelProto) -> None:
+    proto.graph.node[0].input[0] = "nowhere"
+
+
+def cyclic(proto: onnx.ModelProto) -> None:
+    proto.graph.node[0].input[0] = proto.graph.node[1].output[0]
+
+
+def twice(proto: onnx.ModelProto) -> None:
+    proto.graph.node[1].output[0] = proto.graph.node[0].output[0]
+
+
+def future(proto: onnx.ModelProto) -> None:
+    proto.opset_import[0].version = 9999
+
+
+def no_opset(proto: onnx.ModelProto) -> None:
+    del proto.opset_import[:]
+
+
+def no_producer(proto: onnx.ModelProto) -> None:
+    proto.graph.output[0].name = "nobody"
+
+
+def mismatched(proto: onnx.ModelProto) -> None:
+    proto.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 63
+
+
+def misdeclared(proto: onnx.ModelProto) -> None:
+    proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 65
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (dangling, "reads the value 'nowhere'"),
+        (cyclic, "cycle|before"),
+        (twice, "redeclared"),
+        (future, "opset 9999 is not known"),
+        (no_opset, "opset"),
+        (no_producer, "'nobody'"),
+        (mismatched, "63"),
+        (misdeclared, "65"),
+    ],
+)
+def test_what_makes_no_sense_is_one_clear_error(
+    damage: Callable[[onnx.ModelProto], None], message: str
+) -> None:
+    proto = matmul_with_weights()
+    damage(proto)
+    with pytest.raises(ModelError, match=message) as caught:
+        eo.load(proto)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,142 @@
+"""workload(): signatures, counts, traffic, fusion groups, coverage."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper, parser
+
+import energy_opt as eo
+from energy_opt import passes
+from energy_opt.errors import ModelError
+from energy_opt.ir.dims import symbol
+
+HEADER = '<ir_version: 9, opset_import: ["" : 20, "my.ops" : 1]>\n'
+
+
+def load(text: str, **weights: tuple[int, ...]) -> eo.Graph:
+    proto = parser.parse_model(HEADER + text)
+    for name, shape in weights.items():
+        proto.graph.initializer.append(numpy_helper.from_array(np.zeros(shape, np.float32), name))
+    return eo.load(proto)
+
+
+def test_equal_signatures_share_a_row() -> None:
+    graph = load(
+        """g (float[N, 8] x) => (float[N, 8] y)
+        { a = MatMul(x, w)  b = MatMul(a, v)  c = Relu(b)  y = MatMul(c, w) }""",
+        w=(8, 8),
+        v=(8, 8),
+    )
+    rows = {row.op: row for row in eo.workload(graph)}
+    assert rows["MatMul"].count == 3
+    assert len(rows["MatMul"].uses) == 3
+    assert rows["Relu"].count == 1
+
+
+def test_work_of_a_product_is_a_formula() -> None:
+    (row,) = eo.workload(load("g (float[N, 8] x) => (float[N, 4] y) { y = MatMul(x, w) }", w=(8, 4)))
+    batch = symbol("batch")
+    assert row.matmul_flops == 64 * batch  # 2 * N * 8 * 4
+    assert row.bytes_read == 32 * batch + 128  # 4 bytes: N*8 of x, 8*4 of w
+    assert row.bytes_written == 16 * batch
+    assert row.weight_bytes == 128
+    assert row.dtype == "float32"
+
+
+def test_views_move_nothing() -> None:
+    graph = load(
+        "g (float[6, 4] x) => (float[24] y) <int64[1] s = {-1}> { y = Reshape(x, s) }",
+    )
+    (row,) = eo.workload(graph)
+    assert (row.kind, row.bytes_read, row.bytes_written, row.kernels) == ("view", 0, 0, 0)
+
+
+def test_shape_arithmetic_launches_nothing() -> None:
+    graph = load(
+        """g (float[N, 4] x) => (float[M] y) <int64[1] four = {4}>
+        { s = Shape <start = 0, end = 1> (x)  n = Mul(s, four)  y = Reshape(x, n) }"""
+    )
+    assert {row.op: row.kernels for row in eo.workload(graph)} == {"Shape": 0, "Mul": 0, "Reshape": 0}
+
+
+def test_a_moved_weight_stays_a_weight() -> None:
+    graph = load(
+        "g (float[N, 4] x) => (float[N, 8] y) { t = Transpose(w)  y = MatMul(x, t) }", w=(8, 4)
+    )
+    work = eo.workload(graph)
+    assert [row.op for row in work] == ["MatMul"]
+    assert work[0].weight_bytes == 128
+    assert work.peak_activation_bytes({"batch": 1}) == 32  # y alone
+
+
+def test_an_op_without_a_rule_is_priced_as_traffic_and_named() -> None:
+    graph = load("g (float[N, 4] x) => (float[N, 4] y) { y = my.ops.Magic(x)  }")
+    work = eo.workload(graph)
+    assert work.unmodelled == {"my.ops::Magic": 1}
+    assert work[0].kind == "other"
+    assert work[0].bytes_read == 16 * symbol("batch")
+    with pytest.raises(ModelError, match="my.ops::Magic"):
+        eo.workload(graph, strict=True)
+
+
+def test_a_group_keeps_flops_and_drops_inner_traffic() -> None:
+    graph = load(
+        "g (float[N, 4] x) => (float[N, 4] y) { a = Exp(x)  b = Neg(a)  y = Relu(b) }"
+    )
+    plain, fused = eo.workload(graph), eo.workload(passes.fuse_elementwise(graph))
+    batch = symbol("batch")
+    assert len(fused) == 1
+    assert fused[0].op == "Exp+Neg+Relu"
+    assert fused[0].other_flops == sum(row.other_flops for row in plain)
+    assert (fused[0].bytes_read, fused[0].bytes_written) == (16 * batch, 16 * batch)  # x in, y out
+
+
+def test_a_group_still_writes_what_others_read() -> None:
+    graph = load(
+        "g (float[N, 4] x) => (float[N, 4] y, float[N, 4] a) { a = Exp(x)  y = Relu(a) }"
+    )
+    (row,) = eo.workload(passes.fuse_elementwise(graph))
+    assert row.bytes_written == 32 * symbol("batch")
+
+
+def test_totals_are_formulas() -> None:
+    graph = load("g (float[N, 8] x) => (float[N, 4] y) { y = MatMul(x, w) }", w=(8, 4))
+    assert str(eo.workload(graph).formulas["matmul_flops"]) == "64*batch"
+
+
+def test_peak_memory_of_a_chain_with_a_residual() -> None:
+    graph = load(
+        """g (float[N, 4] x) => (float[N, 4] y)
+        { a = Exp(x)  b = Neg(a)  c = Sqrt(b)  y = Add(a, c) }"""
+    )
+    # 16*N bytes each. Alive: a | a b | a b c | a c y (b is gone): three at once.
+    assert eo.workload(graph).peak_activation_bytes({"batch": 10}) == 3 * 160
+
+
+def test_peak_memory_does_not_count_views_twice() -> None:
+    graph = load(
+        """g (float[6, 4] x) => (float[24] y) <int64[1] s = {-1}>
+        { a = Exp(x)  b = Reshape(a, s)  y = Neg(b) }"""
+    )
+    assert eo.workload(graph).peak_activation_bytes({}) == 2 * 96  # a (with its view b) and y
+
+
+def test_peak_memory_over_arrays() -> None:
+    graph = load("g (float[N, 4] x) => (float[N, 4] y) { a = Exp(x)  y = Neg(a) }")
+    peak = eo.workload(graph).peak_activation_bytes({"batch": np.array([1.0, 2.0])})
+    np.testing.assert_array_equal(peak, [32, 64])
+
+
+def test_graph_as_networkx() -> None:
+    graph = load("g (float[N, 4] x) => (float[N, 4] y) { a = Exp(x)  y = Neg(a) }")
+    view = graph.to_networkx()
+    assert [(a.op_type, b.op_type) for a, b in view.edges()] == [("Exp", "Neg")]
+
+
+def test_a_model_in_memory_is_left_as_it_was() -> None:
+    proto = parser.parse_model(HEADER + "g (float[s7, 4] x) => (float[s7, 4] y) { y = Neg(x) }")
+    before = proto.SerializeToString(deterministic=True)
+    eo.workload(eo.load(proto))
+    assert onnx.ModelProto.FromString(before) == proto
