@@ -263,8 +263,12 @@ def _find(wanted: str) -> str:
     if matches:
         raise DeviceError(f"device {wanted!r} may be any of {', '.join(matches)}: say which")
     near = difflib.get_close_matches(plain, squeezed, n=3, cutoff=0.6)
-    # One that is a typing slip away and has no rival is what was meant.
-    sure = difflib.get_close_matches(plain, squeezed, n=2, cutoff=0.88)
+    # A slip in a letter is understood; one in a digit would be another part, so it is only suggested.
+    sure = [
+        key
+        for key in difflib.get_close_matches(plain, squeezed, n=4, cutoff=0.85)
+        if re.findall(r"\d+", key) == re.findall(r"\d+", plain)
+    ]
     if len(sure) == 1:
         return squeezed[sure[0]]
     hint = f"did you mean {' or '.join(squeezed[key] for key in near)}?" if near else ""
