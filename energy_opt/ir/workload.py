@@ -439,7 +439,7 @@ def _weights(graph: Graph) -> tuple[int, int, dict[str, tuple[int, int]]]:
                 continue
             seen.add(value)
             place = value.meta.get("weights")
-            if place is not None and place.length:  # two names for the same bytes are one weight
+            if place is not None and place.length and place.field != "stripped":  # two names for the same bytes are one weight
                 if place in seen:
                     continue
                 seen.add(place)
