@@ -46,6 +46,7 @@ SPEECH = tuple({"batch": b, "decoder_seq": t} for b in (1, 4) for t in (8, 64))
 PAIRS = tuple({"batch": b, "seq": s, "decoder_seq": s // 2} for b in (1, 8) for s in (16, 384))
 SIZES = {"resnet50": IMAGE, "vit-b16": IMAGE, "whisper-tiny": SPEECH, "t5-small": PAIRS}
 TIMEOUT_S = 300
+MOST_WEIGHTS_BYTES = 6e9  # onnx-tool reads all weights into memory
 
 
 def oracle(name: str, sizes: dict[str, int]) -> int:

@@ -209,18 +209,20 @@ EXAMPLES: dict[str, Callable[..., Example]] = {
 
 def forget_weights(model: ir.Model) -> None:
     """Replace every large initializer by a reference to bytes that are nowhere, in place."""
+    offset = 0
     for graph in model.graphs():
         for value in graph.initializers.values():
             tensor = value.const_value
             if tensor is not None and tensor.nbytes > 1024:
                 value.const_value = ir.ExternalTensor(
                     location="omitted",
-                    offset=None,
-                    length=None,
+                    offset=offset,
+                    length=tensor.nbytes,
                     dtype=tensor.dtype,
                     shape=tensor.shape,
                     name=value.name or "",
                 )
+                offset += tensor.nbytes
 
 
 def forget_traces(model: ir.Model) -> None:
@@ -236,7 +238,7 @@ def forget_traces(model: ir.Model) -> None:
 
 def export(example: Example, target: Path, opset: int) -> None:
     """Write the example's graph to `target`, without its weights."""
-    shapes = {name: {axis: DYNAMIC for axis in axes} for name, axes in example.dynamic.items()}
+    shapes = {name: dict.fromkeys(axes, DYNAMIC) for name, axes in example.dynamic.items()}
     program = torch.onnx.export(
         example.module,
         (),
