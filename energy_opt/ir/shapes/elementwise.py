@@ -393,7 +393,7 @@ def cast(call: Call) -> Sequence[Info]:
             values = tuple(_truncated(call.space, value) for value in values)
         else:
             values = tuple(float(v) if isinstance(v, int) else v for v in values)
-    return [Info(x.shape, dtype, values)]
+    return [Info(x.shape, dtype, values, spans=x.spans)]
 
 
 def _truth(space: Space, value: Scalar) -> Scalar:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir
+import sympy
 
 from energy_opt.ir.dims import Dim
-from energy_opt.ir.shapes.elementwise import BOOL
+from energy_opt.ir.shapes.elementwise import BOOL, prefer
 from energy_opt.ir.shapes.info import VALUES_LIMIT, Call, Info, Scalar, array, count, flat
 from energy_opt.ir.shapes.layout import INT64, as_dim
 from energy_opt.ir.shapes.registry import shape_rule
@@ -157,6 +158,28 @@ def gather_elements(call: Call) -> Sequence[Info]:
     return [Info(call.input(1).shape, call.input(0).dtype)]
 
 
+@shape_rule("GatherND")
+def gather_nd(call: Call) -> Sequence[Info]:
+    """Batch axes, the indices but for their last axis, and what one index tuple leaves of the data."""
+    x, indices = call.input(0), call.input(1)
+    if x.shape is None or indices.shape is None:
+        return [Info(None, x.dtype)]
+    if not indices.shape:
+        call.fail("the indices are a scalar, they need an axis that holds index tuples")
+    batch = call.int_attr("batch_dims", 0) if call.version >= 12 else 0
+    width = indices.shape[-1]
+    if not isinstance(width, int):
+        return [Info(None, x.dtype)]
+    if batch < 0 or batch >= len(indices.shape) or batch + width > len(x.shape):
+        call.fail(f"index tuples of {width} after {batch} batch axes, the data has {len(x.shape)}")
+    for axis, span in enumerate(indices.spans or ()):
+        # exporters index a mask with its own positions: 0 to batch - 1, 0 to length - 1
+        dim = x.shape[batch + axis] if batch + axis < len(x.shape) else None
+        if isinstance(span, sympy.Symbol) and isinstance(dim, sympy.Symbol) and span != dim:
+            prefer(call.space, dim, span)
+    return [Info((*indices.shape[:-1], *x.shape[batch + width :]), x.dtype)]
+
+
 @shape_rule("Range", "com.microsoft::Range")
 def range_(call: Call) -> Sequence[Info]:
     """start, start + delta, ... below limit."""
@@ -178,7 +201,7 @@ def range_(call: Call) -> Sequence[Info]:
         return [Info((call.space.fresh(),), start.dtype)]
     span = call.space.sub(last, first) if by > 0 else call.space.sub(first, last)
     number = call.space.ceil_div(call.space.maximum(span, 0), abs(by))
-    return [Info((number,), start.dtype)]
+    return [Info((number,), start.dtype, spans=(number,) if first == 0 and by == 1 else None)]
 
 
 def _counted(

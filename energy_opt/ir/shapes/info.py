@@ -47,7 +47,8 @@ class Info(NamedTuple):
     """Shape, dtype and small values of a tensor; of a sequence or optional (`nest`), those of its elements.
 
     `nest` spells the wrapping from the outside in: "s" a sequence, "o" an optional, "os" an optional sequence.
-    `items` are a sequence's elements where each is known, `length` is their number.
+    `items` are a sequence's elements where each is known, `length` is their number. `spans` says of an index tensor
+    that its elements, or those of each part along the last axis, are 0 to span - 1.
     """
 
     shape: tuple[Dim, ...] | None = None
@@ -56,6 +57,7 @@ class Info(NamedTuple):
     nest: str = ""
     items: tuple[Any, ...] | None = None
     length: Dim | None = None
+    spans: tuple[Dim | None, ...] | None = None
 
 
 UNKNOWN = Info()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir
+import sympy
 
 from energy_opt.ir.dims import Dim
 from energy_opt.ir.shapes.elementwise import broadcast, prefer, rational
@@ -49,6 +50,8 @@ def reshape(call: Call) -> Sequence[Info]:
     else:
         operand = call.input(1)
         target = operand.values
+        if x.spans is not None and len(x.spans) > 1:
+            x = x._replace(spans=None)
         if target is None:
             dims = dims_of(call, operand, "the new shape")
             if dims is not None and len(dims) == 0:
@@ -57,7 +60,7 @@ def reshape(call: Call) -> Sequence[Info]:
                 dims = [call.space.mul(*x.shape)]
             return [Info(None if dims is None else tuple(dims), x.dtype)]
     shape = _resolve(call, x.shape, target)
-    return [Info(shape, x.dtype, x.values if _follows(x, shape) else None)]
+    return [Info(shape, x.dtype, x.values if _follows(x, shape) else None, spans=x.spans)]
 
 
 def _follows(x: Info, shape: tuple[Dim, ...] | None) -> bool:
@@ -97,7 +100,9 @@ def _resolve(
     if open_axis is None and len(unknown) == 1:
         open_axis = unknown.pop()  # the one size that is not known follows from the others
     if open_axis is not None:
-        others = [dim for axis, dim in enumerate(result) if axis != open_axis]
+        others: list[Dim | None] = [
+            dim if axis != open_axis else None for axis, dim in enumerate(result)
+        ]
         result[open_axis] = space.fresh() if unknown else _left(call, shape, others)
     else:
         before, after = count(shape), count(result)
@@ -106,19 +111,28 @@ def _resolve(
     return tuple(result)
 
 
-def _left(call: Call, shape: tuple[Dim, ...], others: list[Dim]) -> Dim:
-    """The size of the -1: all elements by those of the other axes."""
+def _left(call: Call, shape: tuple[Dim, ...], asked: list[Dim | None]) -> Dim:
+    """The size of the -1 (None in `asked`): all elements by those of the other axes."""
     space = call.space
-    shared = list(shape)
-    rest = []
-    for dim in others:  # cancel what is literally the same before multiplying out
+    shared: list[Dim] = list(shape)
+    rest: list[tuple[int, Dim]] = []
+    for axis, dim in enumerate(asked):  # cancel what is literally the same before multiplying out
+        if dim is None:
+            continue
         if dim in shared:
             shared.remove(dim)
         else:
-            rest.append(dim)
-    if 0 in rest:
+            rest.append((axis, dim))
+    if any(dim == 0 for _, dim in rest):
         call.fail("the new shape has no elements and a -1, what is left is not defined")
-    top, bottom = space.mul(*shared), space.mul(*rest)
+    for axis, dim in list(rest):
+        # [a, s] reshaped to [b, -1] makes sense for a = b only: two names of one batch
+        before = shape[axis] if axis < len(shape) else None
+        if isinstance(dim, sympy.Symbol) and isinstance(before, sympy.Symbol) and before in shared:
+            prefer(space, before, dim)
+            shared.remove(before)
+            rest.remove((axis, dim))
+    top, bottom = space.mul(*shared), space.mul(*(dim for _, dim in rest))
     if isinstance(top, int) and isinstance(bottom, int):
         if bottom == 0 or top % bottom:
             call.fail(f"{top} elements cannot be laid out in rows of {bottom}")
@@ -175,7 +189,8 @@ def squeeze(call: Call) -> Sequence[Info]:
     for axis in axes:
         if isinstance(x.shape[axis], int) and x.shape[axis] != 1:  # type: ignore[index]
             call.fail(f"axis {axis} has size {x.shape[axis]}, only 1 can be squeezed")  # type: ignore[index]
-    return [Info(tuple(d for i, d in enumerate(x.shape) if i not in axes), x.dtype, x.values)]
+    shape = tuple(d for i, d in enumerate(x.shape) if i not in axes)
+    return [Info(shape, x.dtype, x.values, spans=_single(x))]
 
 
 @shape_rule("Unsqueeze")
@@ -200,9 +215,13 @@ def unsqueeze(call: Call) -> Sequence[Info]:
     if len(set(axes)) != len(axes):
         call.fail(f"axes {given} name one axis twice")
     rest = iter(x.shape)
-    return [
-        Info(tuple(1 if axis in axes else next(rest) for axis in range(rank)), x.dtype, x.values)
-    ]
+    shape = tuple(1 if axis in axes else next(rest) for axis in range(rank))
+    return [Info(shape, x.dtype, x.values, spans=_single(x))]
+
+
+def _single(x: Info) -> tuple[Dim | None, ...] | None:
+    """The span of an index tensor whose elements are all of one kind."""
+    return x.spans if x.spans is not None and len(x.spans) == 1 else None
 
 
 @shape_rule("Concat")
@@ -238,7 +257,11 @@ def join(call: Call, inputs: Sequence[Info], axis: int, dtype: Any) -> Info:
                 call.fail(f"sizes {result[i]} and {dim} of axis {i} must be the same to concatenate")
             result[i] = prefer(call.space, result[i], dim)
     result[at] = call.space.add(*(shape[at] for shape in shapes))
-    return Info(tuple(result), dtype, _joined(inputs, at, tuple(result)))
+    spans = None
+    if at == rank - 1 and rank > 1 and any(info.spans for info in inputs):
+        if all(info.shape is not None and info.shape[-1] == 1 for info in inputs):
+            spans = tuple((_single(info) or (None,))[0] for info in inputs)
+    return Info(tuple(result), dtype, _joined(inputs, at, tuple(result)), spans=spans)
 
 
 def _joined(
@@ -323,7 +346,7 @@ def expand(call: Call) -> Sequence[Info]:
     elements = array(x)
     if elements is not None and total is not None and total <= VALUES_LIMIT:
         values = flat(np.broadcast_to(elements, shape))  # type: ignore[arg-type]
-    return [Info(shape, x.dtype, values)]
+    return [Info(shape, x.dtype, values, spans=_single(x))]
 
 
 @shape_rule("Tile")
