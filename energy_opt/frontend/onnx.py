@@ -10,13 +10,13 @@ import onnx_ir
 from onnx_ir.passes.common import InlinePass
 
 from energy_opt.errors import EnergyOptError, ModelError
-from energy_opt.frontend.control import assign_trips
+from energy_opt.frontend.control import assign_trips, name_unknown_dims
 from energy_opt.frontend.scopes import assign_scopes
 from energy_opt.frontend.symbols import Symbols, rename_shape
 from energy_opt.frontend.wire import WeightPlace, read_model
 from energy_opt.ir import shapes
 from energy_opt.ir.constants import constant_nodes
-from energy_opt.ir.graph import DimInfo, Graph, subgraphs
+from energy_opt.ir.graph import Graph, subgraphs
 from energy_opt.ir.verify import verify
 
 _MAX_NODES = 2_000_000
@@ -64,7 +64,7 @@ def _build(proto: onnx.ModelProto, source: str, places: Mapping[str, WeightPlace
     assign_scopes(graph)
     _infer(graph)
     assign_trips(graph)
-    _name_data_dims(graph)
+    name_unknown_dims(graph)
     graph.folded = constant_nodes(model)
     return graph
 
@@ -211,18 +211,3 @@ def _check_declared(graph: Graph, value: onnx_ir.Value, declared: onnx_ir.Shape)
             f"{graph.source}: the file declares the value {value.name!r} as {declared}, but its operators make it "
             f"{inferred}. Clear the declared shapes (value_info) or export the model again"
         )
-
-
-def _name_data_dims(graph: Graph) -> None:
-    """Sizes that depend on the data become dims of the graph, so that a person can set them."""
-    for node in graph.nodes():
-        for value in node.outputs:
-            if value.shape is None:
-                continue
-            for dim in value.shape.dims:
-                if isinstance(dim, int) or dim.value is None or dim.value in graph.dims:
-                    continue
-                for name in sorted(s.name for s in dim._expr.free_symbols):  # type: ignore[union-attr]
-                    if name not in graph.dims:
-                        where = f"size of the output of {node.op_type} {node.name!r}"
-                        graph.dims[name] = DimInfo(name, (), where, "data")
