@@ -62,11 +62,44 @@ def test_macs_equal_the_closed_form(case: Case, root: Path) -> None:
         assert totals["macs"] == pytest.approx(case.oracle(**sizes), rel=1e-3), sizes
 
 
+def test_experts_that_choose_tokens_by_nonzero_count_the_tokens_given(root: Path) -> None:
+    # One Mixtral block, d 512, FFN 1792, 2 of 8 experts; each expert takes its tokens by NonZero, so
+    # how many is known only at run time. 64 tokens with 2 experts each are 128 choices, 16 per expert.
+    graph = energy_opt.load(root / "tests/data/moe-nonzero_20.onnx")
+    chosen = [name for name, info in graph.dims.items() if info.origin == "data"]
+    assert len(chosen) == 8
+    sizes = {"batch": 4, "seq": 16} | dict.fromkeys(chosen, 16)
+    totals = energy_opt.analyze(graph, device="t4", **sizes).to_dict()["totals"]
+    router = 64 * 512 * 8
+    experts = 128 * 3 * 512 * 1792  # gate, up, down of each choice
+    assert totals["macs"] == router + experts
+
+
 @pytest.mark.parametrize(("name", "parameters"), PARAMETERS)
 def test_parameters_equal_the_published_count(name: str, parameters: int, examples: Path) -> None:
     totals = energy_opt.analyze(examples / f"{name}.onnx", device="t4").to_dict()["totals"]
     # Exporters turn a few buffers (position ids, mask constants) into initializers too.
     assert totals["parameters"] == pytest.approx(parameters, rel=1e-4)
+
+
+# (file, sizes, peak bytes worked out by hand)
+PEAKS = (
+    # The sum that ends a block of the first stage: two addends and the result, 256 x 56 x 56 floats each.
+    ("examples/resnet50.onnx", {"batch": 1}, 3 * 256 * 56 * 56 * 4),
+    ("examples/resnet50.onnx", {"batch": 4}, 4 * 3 * 256 * 56 * 56 * 4),
+    # GELU between the feed-forward layers: 3072 wide in and out, and 768 wide beside them for the
+    # residual; 256 tokens. torch's profiler says 7,110,656 for the exported program of BERT.
+    ("tests/data/distilbert_23.onnx", {"batch": 2, "seq": 128}, 256 * (3072 + 3072 + 768) * 4),
+)
+
+
+@pytest.mark.parametrize(("file", "sizes", "peak_bytes"), PEAKS)
+def test_peak_activation_memory(
+    file: str, sizes: dict[str, int], peak_bytes: int, root: Path
+) -> None:
+    totals = energy_opt.analyze(root / file, device="t4", **sizes).to_dict()["totals"]
+    # Masks and shapes, under 1 %, are alive as well.
+    assert totals["peak_activation_bytes"] == pytest.approx(peak_bytes, rel=0.01)
 
 
 def test_the_resnet_oracle_gives_the_sum_worked_out_on_paper() -> None:
