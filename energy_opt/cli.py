@@ -258,11 +258,7 @@ def _remarks(answer: dict[str, Any], html: Path | None, *, in_table: bool) -> No
     from energy_opt.report import text
 
     if not in_table:
-        if answer["device"]["assumed"]:
-            shell.say(
-                f"note: no --device was given, {DEFAULT_DEVICE} was assumed; `energy-opt devices` lists the others"
-            )
-        for line in text.free_dims(answer):
+        for line in text.assumptions(answer):
             shell.say(f"note: {line}")
         full, coverage = text.coverage(answer)
         if not full:

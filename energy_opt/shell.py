@@ -95,7 +95,10 @@ def _usage_or_bug(error: Exception, arguments: list[str]) -> int:
             answer(str(error).rstrip() + "\n" if str(error).strip() else "")
             return 2
         command = getattr(getattr(error, "ctx", None), "command_path", "energy-opt")
-        say(f"error: {message().rstrip('.')}. `{command} --help` shows what there is")
+        # A value that is not in an enumeration is reported through pydantic by some versions of typer.
+        said = str(message()).replace("Value error, ", "")
+        said = said if said.endswith(("?", ".", ")")) else f"{said}."
+        say(f"error: {said} `{command} --help` shows what there is.")
         return 2
     _traceback(arguments)
     how = "" if _verbose(arguments) else " (add -v to see the traceback)"

@@ -253,7 +253,7 @@ def small_print(analysis: Mapping[str, Any], *, notes: bool = True) -> Renderabl
         Text.assemble(head, (coverage + ".", _QUIET if full else "yellow"))
     ]
     lines += [Text(line, _QUIET) for line in text.provenance(analysis)]
-    lines += [_note(line) for line in text.free_dims(analysis)]
+    lines += [_note(line) for line in text.assumptions(analysis)]
     if notes:
         for note in analysis.get("notes") or ():
             lines.append(_note(plain(note, 500)))
@@ -299,10 +299,9 @@ def _lines(
 def _visible(node: Node, total: float, least: float) -> list[Node]:
     shown = [child for child in node.children if child.energy_j >= least * total]
     hidden = [child for child in node.children if child.energy_j < least * total]
-    if len(hidden) == 1:
-        shown, hidden = [*shown, *hidden], []
     if hidden:
-        shown.append(_rest(f"{len(hidden)} smaller modules", hidden))
+        what = "smaller modules" if len(hidden) > 1 else "smaller module"
+        shown.append(_rest(f"{len(hidden)} {what}", hidden))
     own = own_energy_j(node)
     if node.children and own >= max(least, 1e-6) * total:
         latency = node.totals["latency_s"] - sum(c.totals["latency_s"] for c in node.children)

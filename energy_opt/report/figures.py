@@ -97,7 +97,7 @@ def icicle(analysis: Mapping[str, Any]) -> dict[str, Any] | None:
         "textfont": {"color": [row["ink"] for row in rows]},
         "leaf": {"opacity": 1},
         "root": {"color": "rgba(128,128,128,0.15)"},
-        "maxdepth": 6,
+        "maxdepth": 8,
         "pathbar": {"thickness": 22},
     }
     return {"data": [trace], "layout": {"height": 560, "margin": {"t": 30, "l": 4, "r": 4, "b": 4}}}
@@ -111,7 +111,12 @@ def roofline(analysis: Mapping[str, Any]) -> dict[str, Any] | None:
     device = analysis.get("device") or {}
     bandwidth = device.get("mem_bw_bytes_per_s")
     points = list(_points(analysis.get("ops") or ()))[:_MAX_POINTS]
-    peaks = {name: rate for name, rate in (device.get("peaks") or {}).items() if rate}
+    used = {str(point.get("dtype")) for point in points}
+    peaks = {
+        name: rate
+        for name, rate in (device.get("peaks") or {}).items()
+        if rate and (name != "float64" or name in used)
+    }
     if not bandwidth or not points or not peaks:
         return None
     if device.get("vector_flops_per_s"):
@@ -124,7 +129,7 @@ def roofline(analysis: Mapping[str, Any]) -> dict[str, Any] | None:
     for kind in dict.fromkeys(p["kind"] for p in points):
         some = [p for p in points if p["kind"] == kind]
         traces.append(_markers(kind, some, colours.get(kind, "#888888"), total))
-    bottom = min(p["y"] for p in points) / 2
+    bottom = _lowest(points) / 2
     layout = {
         "height": 520,
         "margin": {"t": 20, "l": 70, "r": 20, "b": 60},
@@ -238,6 +243,18 @@ def _point(op: Mapping[str, Any]) -> tuple[float, float] | None:
     if flops <= 0 or moved <= 0 or latency <= 0:
         return None
     return flops / moved, flops / latency
+
+
+def _lowest(points: Sequence[Mapping[str, Any]]) -> float:
+    """The lowest FLOP/s among the ops that together make 99.9 % of the energy: the rest would flatten the picture."""
+    left = 0.999 * sum(p.get("energy_j") or 0.0 for p in points)
+    lowest = math.inf
+    for point in points:
+        lowest = min(lowest, point["y"])
+        left -= point.get("energy_j") or 0.0
+        if left <= 0:
+            break
+    return lowest
 
 
 def _markers(

@@ -32,7 +32,7 @@ def render(analysis: Mapping[str, Any], *, full: bool = True) -> str:
         f"default-src 'none'; script-src {_hash(plotly)} {_hash(script)}; style-src 'unsafe-inline'; "
         "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
     )
-    return string.Template(_part("report.html")).substitute(
+    page = string.Template(_part("report.html")).substitute(
         policy=policy,
         title=html_text(f"{text.model_name(analysis)} on {text.device_name(analysis)}"),
         css=css,
@@ -41,6 +41,7 @@ def render(analysis: Mapping[str, Any], *, full: bool = True) -> str:
         plotly=plotly,
         script=script,
     )
+    return page + "\n"
 
 
 def _summary(analysis: Mapping[str, Any]) -> str:
@@ -143,7 +144,7 @@ def _plotly_js() -> str:
         if path.is_file():
             return path.read_text(encoding="utf-8").replace("\r\n", "\n").strip()
     raise EnergyOptError(
-        "the HTML report needs plotly, which is not installed; install it with: pip install 'energy-opt[html]'"
+        "the HTML report needs plotly, which is not installed; install it with: pip install plotly"
     )
 
 

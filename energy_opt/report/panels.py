@@ -158,7 +158,11 @@ def small_print(analysis: Mapping[str, Any]) -> str:
     """Coverage, provenance and notes."""
     full, coverage = text.coverage(analysis)
     lines = [f"<li{'' if full else ' class=warn'}>Coverage: {html_text(coverage)}.</li>"]
-    found = [*text.provenance(analysis), *text.free_dims(analysis), *(analysis.get("notes") or ())]
+    found = [
+        *text.provenance(analysis),
+        *text.assumptions(analysis),
+        *(analysis.get("notes") or ()),
+    ]
     lines += [f"<li>{html_text(line, 600)}</li>" for line in found]
     return f"<h2>How sure is this?</h2><ul class=notes>{''.join(lines)}</ul>"
 

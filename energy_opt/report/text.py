@@ -89,11 +89,17 @@ def provenance(analysis: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def free_dims(analysis: Mapping[str, Any]) -> list[str]:
-    """A sentence for each dim that nobody chose: what it is, what was taken, how to set it; many share one."""
+def assumptions(analysis: Mapping[str, Any]) -> list[str]:
+    """A sentence for each thing that nobody chose: what was taken, and how to choose; many dims share one."""
     info: Mapping[str, Any] = analysis.get("dims_info") or {}
     free = [(name, value) for name, value, defaulted in dims(analysis) if defaulted]
     lines = []
+    device = analysis.get("device") or {}
+    if device.get("assumed"):
+        slug = plain(device.get("name"), 60)
+        lines.append(
+            f"no --device was given, so {slug} was assumed; `energy-opt devices` lists them."
+        )
     for name, value in free[:4]:
         known = info.get(name) or {}
         where = f" ({plain(known['where'], 80)})" if known.get("where") else ""

@@ -170,7 +170,11 @@ def _shape(node: Node, position: int) -> tuple[object, ...]:
     if match is None or not (node.children or node.label.rpartition(".")[2].isdigit()):
         return (position,)
     stem, _, suffix = match.groups()
-    counts = (node.totals["macs"], node.totals["other_flops"], node.totals["parameters"])
+    # Parameters do not count: a layer that shares another's weights is still the same layer.
+    macs, other = node.totals["macs"], node.totals["other_flops"]
+    # Bytes written tell a layer that widens from one that narrows, which have the same MACs.
+    written = node.totals["bytes_written"]
+    counts = (f"{macs:.1e}", "" if macs else f"{other:.1e}", f"{written:.0e}")
     kinds = tuple(sorted(child.type for child in node.children))
     return (stem, suffix, node.type, counts, kinds)
 

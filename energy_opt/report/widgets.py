@@ -13,7 +13,7 @@ from rich.text import Text
 from energy_opt.report.escape import shorten
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
-_ASCII = str.maketrans(dict(zip("▏▎▍▌▋▊▉█·×…–µ─", "  .:-=##-x.-u-", strict=True)))
+_ASCII = str.maketrans(dict(zip("▏▎▍▌▋▊▉█·×…–µ─", "  .:-=##-x~-u-", strict=True)))
 
 
 class Bar:
