@@ -16,6 +16,14 @@ def integer(op: Op, name: str, default: int) -> int:
     return int(value)
 
 
+def positive(op: Op, name: str, default: int = 0) -> int:
+    """The integer attribute, at least 1. Raises ValueError where it is not given or less."""
+    value = integer(op, name, default)
+    if value < 1:
+        raise ValueError(f"attribute {name} is {value}")
+    return value
+
+
 def integers(op: Op, name: str) -> tuple[int, ...]:
     """The attribute's list of integers, empty where it is not set. Raises ValueError where it is something else."""
     value = op.attr(name)
@@ -60,6 +68,14 @@ def shape(op: Op, index: int, rank: int = 0) -> tuple[Dim, ...]:
     dims = op.need(index).dims
     if len(dims) < rank:
         raise ValueError(f"input {index} has rank {len(dims)}, not {rank} or more")
+    return dims
+
+
+def result(op: Op, index: int, rank: int) -> tuple[Dim, ...]:
+    """The dims of an output. Raises ValueError where it is missing, unknown or has fewer than `rank` dims."""
+    dims = op.outputs[index].shape if index < len(op.outputs) else None
+    if dims is None or len(dims) < rank:
+        raise ValueError(f"output {index} is missing, unknown or not of rank {rank} or more")
     return dims
 
 

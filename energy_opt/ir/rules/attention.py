@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from energy_opt.ir.dims import Dim, product, total
 from energy_opt.ir.op import Op, Work
-from energy_opt.ir.rules.arguments import given, integer, integers, number, shape
-from energy_opt.ir.rules.cache import Dims, by_head, cached, heads_of, key_length
+from energy_opt.ir.rules.arguments import given, integer, integers, number, positive, shape
+from energy_opt.ir.rules.cache import Dims, by_head, cached, key_length
 from energy_opt.ir.rules.formulas import (
     QUANTIZE,
     ROTARY,
@@ -66,7 +66,7 @@ def merged_quantised(op: Op) -> Work:
 
 
 def _merged(op: Op, past: int, masks: int, scaled: int) -> Work:
-    x, w, heads = shape(op, 0, 3), shape(op, 1, 2), heads_of(op, "num_heads")
+    x, w, heads = shape(op, 0, 3), shape(op, 1, 2), positive(op, "num_heads")
     widths = integers(op, "qkv_hidden_sizes")
     q, _, v = widths if len(widths) == 3 else (divide(w[-1], 3),) * 3
     length = key_length(op, x[1], past, 1, rank=5)
@@ -81,7 +81,7 @@ def _merged(op: Op, past: int, masks: int, scaled: int) -> Work:
 @rule("attention", "com.microsoft::QOrderedAttention")
 def merged_ordered(op: Op) -> Work:
     """8-bit input by three weights (inputs 5, 6, 7) and biases, requantised after every product."""
-    x, heads = shape(op, 0, 3), heads_of(op, "num_heads")
+    x, heads = shape(op, 0, 3), positive(op, "num_heads")
     q, k, v = (shape(op, i, 2)[-1] for i in (5, 6, 7))
     work = attention(x[0], heads, heads, x[1], x[1], divide(q, heads), divide(v, heads), QUANTIZE)
     rows, width = product(x[:2]), total((q, k, v))
@@ -93,7 +93,7 @@ def merged_ordered(op: Op) -> Work:
 @rule("attention", "com.microsoft::DecoderMaskedMultiHeadAttention")
 def multi_head(op: Op) -> Work:
     """Projected operands: q, k, v of rank 3; packed qkv or kv of rank 5; 4-D keys of a cross attention."""
-    heads, decoder = heads_of(op, "num_heads"), op.op_type == "DecoderMaskedMultiHeadAttention"
+    heads, decoder = positive(op, "num_heads"), op.op_type == "DecoderMaskedMultiHeadAttention"
     b, s, d, new, d_v = _multi_head_sizes(op, heads)
     past, bias, masks = (5, 10, (3, 4)) if decoder else (6, 3, (4, 5))
     length = key_length(op, new, past, 1)
@@ -133,7 +133,7 @@ def position_flops(op: Op, rows: Dim, d: Dim, q_heads: int, kv_heads: int, norms
 @rule("attention", "com.microsoft::GroupQueryAttention")
 def grouped(op: Op) -> Work:
     """query[b, s, q (+ k + v)]; the cache's length is the present's; a local window limits the keys of a query."""
-    heads, kv_heads = heads_of(op, "num_heads"), heads_of(op, "kv_num_heads")
+    heads, kv_heads = positive(op, "num_heads"), positive(op, "kv_num_heads")
     q, key = shape(op, 0, 3), op.input(1)
     d, d_v = grouped_sizes(q, None if key is None else shape(op, 1, 3), heads, kv_heads)
     length, window = key_length(op, q[1], 3, 1), integer(op, "local_window_size", -1)
@@ -151,7 +151,7 @@ def grouped(op: Op) -> Work:
 @rule("attention", "com.microsoft::DecoderAttention")
 def decoder(op: Op) -> Work:
     """query[s, b, h] and key[t, b, h], projected by [h, h] and [h, 2h], the biases, then attention."""
-    q, k, heads = shape(op, 0, 3), shape(op, 1, 3), heads_of(op, "num_heads")
+    q, k, heads = shape(op, 0, 3), shape(op, 1, 3), positive(op, "num_heads")
     d = divide(q[2], heads)
     work = attention(q[1], heads, heads, q[0], key_length(op, k[0], 6, 1), d, d, given(op, 5))
     rows = total((product(q[:2]), product((2, *k[:2]))))
@@ -171,9 +171,9 @@ def longformer_ordered(op: Op) -> Work:
 
 
 def _longformer(op: Op, weight: int, has_global: int, quantised: int) -> Work:
-    x, w, heads = shape(op, 0, 3), shape(op, weight, 2), heads_of(op, "num_heads")
+    x, w, heads = shape(op, 0, 3), shape(op, weight, 2), positive(op, "num_heads")
     d, rows, width = divide(x[2], heads), product(x[:2]), product((1 + has_global, w[-1]))
-    keys = least(x[1], 2 * integer(op, "window", 1))
+    keys = least(x[1], 2 * positive(op, "window", 1))
     work = projected(attention(x[0], heads, heads, x[1], keys, d, d, 1), rows, width, x[2])
     after = total((product((1 + quantised, rows, width)), quantised * elements(op.y)))
     return plus(work, after)

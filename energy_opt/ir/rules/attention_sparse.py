@@ -6,9 +6,18 @@ from dataclasses import replace
 
 from energy_opt.ir.dims import Dim, ceil_div, product, total
 from energy_opt.ir.op import Op, Work, bytes_of
-from energy_opt.ir.rules.arguments import given, integer, integers, number, shape, text
+from energy_opt.ir.rules.arguments import (
+    given,
+    integer,
+    integers,
+    number,
+    positive,
+    result,
+    shape,
+    text,
+)
 from energy_opt.ir.rules.attention import SOFTCAP, grouped_sizes, position_flops, projected
-from energy_opt.ir.rules.cache import cached, heads_of, key_length
+from energy_opt.ir.rules.cache import cached, key_length
 from energy_opt.ir.rules.formulas import attention, divide, elements, least, matmul, nbytes, plus
 from energy_opt.ir.rules.registry import rule
 
@@ -16,7 +25,7 @@ from energy_opt.ir.rules.registry import rule
 @rule("attention", "com.microsoft::PackedAttention")
 def packed(op: Op) -> Work:
     """input[tokens, i] by weights[i, q + k + v]; each token meets a whole sequence of token_offset[b, s]."""
-    x, w, heads = shape(op, 0, 2), shape(op, 1, 2), heads_of(op, "num_heads")
+    x, w, heads = shape(op, 0, 2), shape(op, 1, 2), positive(op, "num_heads")
     widths = integers(op, "qkv_hidden_sizes")
     q, _, v = widths if len(widths) == 3 else (divide(w[-1], 3),) * 3
     keys = shape(op, 3, 2)[1]
@@ -27,7 +36,7 @@ def packed(op: Op) -> Work:
 @rule("attention", "com.microsoft::PackedMultiHeadAttention")
 def packed_multi_head(op: Op) -> Work:
     """query[tokens, h], or packed [tokens, heads, 3, d]; each token meets a sequence of token_offset[b, s]."""
-    q, heads, keys = shape(op, 0, 2), heads_of(op, "num_heads"), shape(op, 4, 2)[1]
+    q, heads, keys = shape(op, 0, 2), positive(op, "num_heads"), shape(op, 4, 2)[1]
     d = q[3] if len(q) == 4 else divide(q[1], heads)
     d_v = d if op.input(2) is None else divide(shape(op, 2, 2)[1], heads)
     work = attention(1, heads, heads, q[0], keys, d, d_v, given(op, 6))
@@ -37,13 +46,13 @@ def packed_multi_head(op: Op) -> Work:
 @rule("attention", "com.microsoft::SparseAttention")
 def block_sparse(op: Op) -> Work:
     """A query meets the average row of the block mask: non-zero blocks / rows of blocks * block size keys."""
-    heads, kv_heads = heads_of(op, "num_heads"), heads_of(op, "kv_num_heads")
+    heads, kv_heads = positive(op, "num_heads"), positive(op, "kv_num_heads")
     q, key = shape(op, 0, 3), op.input(1)
     d, d_v = grouped_sizes(q, None if key is None else shape(op, 1, 3), heads, kv_heads)
     length = key_length(op, q[1], 3, 1)
     rows, blocks = shape(op, 5, 1)[-1], shape(op, 6, 1)[-1]
     if isinstance(rows, int) and rows > 1:
-        per_row = product((blocks, integer(op, "sparse_block_size", 64)))
+        per_row = product((blocks, positive(op, "sparse_block_size", 64)))
         length = least(length, ceil_div(per_row, rows - 1))
     work = attention(q[0], heads, kv_heads, q[1], length, d, d_v)
     work = plus(work, position_flops(op, product(q[:2]), d, heads, kv_heads, len(op.inputs)))
@@ -70,11 +79,11 @@ def _window(op: Op) -> int:
 
 
 def _paged(op: Op, keys: Dim, norms: int) -> Work:
-    q, heads, kv_heads = shape(op, 0, 2), heads_of(op, "num_heads"), heads_of(op, "kv_num_heads")
+    q, heads, kv_heads = shape(op, 0, 2), positive(op, "num_heads"), positive(op, "kv_num_heads")
     latent = text(op, "kv_cache_layout", "SEPARATE") == "LATENT"
     key = None if op.input(1) is None else shape(op, 1, 2)
     d, d_v = grouped_sizes(q, key, heads, kv_heads)
-    d_v = integer(op, "v_head_size", 0) or d_v
+    d_v = positive(op, "v_head_size") if op.attr("v_head_size") else d_v
     work = attention(
         1, heads, kv_heads, q[0], keys, d, d_v, SOFTCAP * (number(op, "softcap", 0) != 0)
     )
@@ -93,7 +102,7 @@ def _paged(op: Op, keys: Dim, norms: int) -> Work:
 @rule("attention", "com.microsoft::DynamicSparseAttention")
 def selected(op: Op) -> Work:
     """query[b, s, q (+ k + v)] over selected_indices[b * s, n] keys, and the local window where the mode adds it."""
-    heads, kv_heads = heads_of(op, "num_heads"), heads_of(op, "kv_num_heads")
+    heads, kv_heads = positive(op, "num_heads"), positive(op, "kv_num_heads")
     q, key = shape(op, 0, 3), op.input(1)
     d, d_v = grouped_sizes(q, None if key is None else shape(op, 1, 3), heads, kv_heads)
     keys = total((shape(op, 7, 2)[1], _window(op)))
@@ -107,7 +116,7 @@ def selected(op: Op) -> Work:
 def indexer(op: Op) -> Work:
     """Scores of every query head with every (pooled) cached key, a ReLU and a sum per score, norms of the queries."""
     d, ratio = shape(op, 2, 1)[-1], max(integer(op, "compress_ratio", 1), 1)
-    cache = op.outputs[1 if op.op_type == "SparseAttentionIndexer" else 2].dims
+    cache = result(op, 1 if op.op_type == "SparseAttentionIndexer" else 2, 2)
     pooled = text(op, "policy_mode", "qsa") == "csa" or "Packed" in op.op_type
     keys = cache[-2] if pooled else ceil_div(cache[-2], ratio)
     rows = divide(elements(op.x), d)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from energy_opt.ir.dims import Dim, product, total
 from energy_opt.ir.op import Op, Tensor, Work, bytes_of
-from energy_opt.ir.rules.arguments import integer, shape
+from energy_opt.ir.rules.arguments import shape
 from energy_opt.ir.rules.formulas import divide
 
 Dims = tuple[Dim, ...]
@@ -17,14 +17,6 @@ def output_shape(op: Op, index: int, rank: int) -> Dims | None:
     """The shape of an output where it is there, known and of that rank."""
     dims = op.outputs[index].shape if index < len(op.outputs) else None
     return dims if dims is not None and len(dims) == rank else None
-
-
-def heads_of(op: Op, name: str, default: int = 0) -> int:
-    """A number of heads. Raises ValueError where it is not given or not positive."""
-    heads = integer(op, name, default)
-    if heads < 1:
-        raise ValueError(f"{name} is {heads}")
-    return heads
 
 
 def by_head(dims: Dims, heads: int) -> Dims:

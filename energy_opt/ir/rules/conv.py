@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from energy_opt.ir.dims import Dim, product, total
 from energy_opt.ir.op import Op, Work
-from energy_opt.ir.rules.arguments import given, integer, shape
+from energy_opt.ir.rules.arguments import given, integer, result, shape
 from energy_opt.ir.rules.formulas import (
     QUANTIZE,
     activation_flops,
@@ -88,7 +88,7 @@ def conv_transpose_quantised(op: Op) -> Work:
 @rule("conv", "DeformConv")
 def conv_deformable(op: Op) -> Work:
     """The product, a bilinear sample (and a mask factor) per input channel and kernel point, and the bias."""
-    x, w, y = shape(op, 0, 2), shape(op, 1, 2), op.y.dims
+    x, w, y = shape(op, 0, 2), shape(op, 1, 2), result(op, 0, 2)
     work = convolution(y, w, integer(op, "group", 1))
     per_sample = interpolation("linear", len(w) - 2) + given(op, 4)
     samples = product((per_sample, y[0], x[1], *w[2:], *y[2:]))
@@ -108,7 +108,9 @@ def conv_causal(op: Op) -> Work:
 def word_conv_embedding(op: Op) -> Work:
     """Per word, a convolution w[filters, 1, window, d] over its letters' embeddings, a tanh and a maximum."""
     words, w = shape(op, 0, 1), shape(op, 1, 4)
-    positions = total((words[-1], 1, -w[2]))
+    positions = total((words[-1], 1, product((-1, w[2]))))
+    if isinstance(positions, int) and positions < 1:
+        raise ValueError(f"words of {words[-1]} letters under a window of {w[2]}")
     work = matmul(1, product((*words[:-1], positions)), w[0], product(w[1:]))
     return plus(work, product((3, *words[:-1], positions, w[0])))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from energy_opt.ir.dims import Dim, product, total
 from energy_opt.ir.op import Op, Work
-from energy_opt.ir.rules.arguments import given, integer, number, shape, text
+from energy_opt.ir.rules.arguments import given, integer, number, positive, shape, text
 from energy_opt.ir.rules.formulas import (
     DEQUANTIZE,
     QUANTIZE,
@@ -113,7 +113,7 @@ def ordered_product(op: Op) -> Work:
 @rule("matmul", "com.microsoft::MatMulNBits", "com.microsoft::MatMulBnb4")
 def weight_only_product(op: Op) -> Work:
     """A[.., k] by a packed [n, k] weight that is dequantised once; its packed bytes are read once."""
-    k, n = integer(op, "K", 0), integer(op, "N", 0)
+    k, n = positive(op, "K"), positive(op, "N")
     work = matmul(1, divide(elements(op.x), k), n, k)
     return plus(work, total((DEQUANTIZE * n * k, given(op, 5) * elements(op.y))))
 
@@ -137,7 +137,7 @@ def block_float_product(op: Op) -> Work:
 @rule("matmul", "com.microsoft::MatMulNBitsMlp")
 def weight_only_mlp(op: Op) -> Work:
     """activation(A gate) * (A up): two packed [n, k] weights, with an optional norm and skip of A before them."""
-    k, n = integer(op, "K", 0), integer(op, "N", 0)
+    k, n = positive(op, "K"), positive(op, "N")
     work = matmul(1, divide(elements(op.x), k), 2 * n, k)
     extra = 1 + activation_flops(text(op, "activation", "silu")) + given(op, 5) + given(op, 8)
     before = (4 * given(op, 2) + given(op, 1)) * elements(op.x)
@@ -147,10 +147,10 @@ def weight_only_mlp(op: Op) -> Work:
 @rule("matmul", "com.microsoft::MatMulNBitsQkv")
 def weight_only_qkv(op: Op) -> Work:
     """Three products of one A with packed weights of nq, nkv and nkv rows, with an optional norm and skip before."""
-    k, n = integer(op, "K", 0), integer(op, "Nq", 0) + 2 * integer(op, "Nkv", 0)
-    rows = divide(elements(op.x), k)
+    k, n_q, n_kv = positive(op, "K"), positive(op, "Nq"), positive(op, "Nkv")
+    rows, n = divide(elements(op.x), k), n_q + 2 * n_kv
     before = (4 * given(op, 2) + given(op, 1)) * elements(op.x)
-    biases = product((rows, given(op, 5) * integer(op, "Nq", 0), 1))
+    biases = product((rows, given(op, 5) * n_q + (given(op, 8) + given(op, 11)) * n_kv))
     return plus(matmul(1, rows, n, k), total((DEQUANTIZE * n * k, biases, before)))
 
 

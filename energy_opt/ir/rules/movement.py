@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from energy_opt.ir.dims import ceil_div, total
 from energy_opt.ir.op import Op, Work, bytes_of
-from energy_opt.ir.rules.arguments import given, integer, integers, text
+from energy_opt.ir.rules.arguments import given, integer, integers, positive, text
 from energy_opt.ir.rules.formulas import VIEW, elements, least, moved, nbytes
 from energy_opt.ir.rules.registry import rule
 
@@ -148,7 +148,7 @@ def non_zero(op: Op) -> Work:
 @rule("gather", "com.microsoft::GatherBlockQuantized")
 def gather_quantised(op: Op) -> Work:
     """The indices, the packed elements they name and those elements' scales, dequantised."""
-    bits, block = integer(op, "bits", 4), max(integer(op, "block_size", 128), 1)
+    bits, block = integer(op, "bits", 4), positive(op, "block_size", 128)
     scales = op.need(2)
     values = ceil_div(bits * elements(op.y), 8)
     factors = bytes_of(ceil_div(elements(op.y), block), scales.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from energy_opt.ir.dims import total
 from energy_opt.ir.op import Op, Work, bytes_of
-from energy_opt.ir.rules.arguments import given, integer
+from energy_opt.ir.rules.arguments import given, integer, positive
 from energy_opt.ir.rules.formulas import (
     DEQUANTIZE,
     QUANTIZE,
@@ -96,7 +96,7 @@ def batch_norm(op: Op) -> Work:
 @rule("norm", "LRN", "com.ms.internal.nhwc::LRN")
 def local_response(op: Op) -> Work:
     """x / (bias + alpha / size * sum of `size` squares)^beta: square, size - 1 sums, 4 more."""
-    return Work(other_flops=(integer(op, "size", 1) + 4) * elements(op.y))
+    return Work(other_flops=(positive(op, "size", 1) + 4) * elements(op.y))
 
 
 @rule("norm", "com.microsoft::EmbedLayerNormalization")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from energy_opt.ir.dims import product
 from energy_opt.ir.op import Op, Work
-from energy_opt.ir.rules.arguments import integer, integers, shape, text
+from energy_opt.ir.rules.arguments import integer, integers, result, shape, text
 from energy_opt.ir.rules.formulas import (
     QUANTIZE,
     elements,
@@ -24,10 +25,10 @@ def pool(per_element: int, per_result: int = 0) -> Callable[[Op], Work]:
     """A rule for a pool over `kernel_shape`."""
 
     def pooled(op: Op) -> Work:
-        kernel = product(integers(op, "kernel_shape"))
-        if not integers(op, "kernel_shape"):
-            raise ValueError("a pool without kernel_shape")
-        return Work(other_flops=(per_element * kernel + per_result) * elements(op.y))
+        kernel = integers(op, "kernel_shape")
+        if not kernel or min(kernel) < 1:
+            raise ValueError(f"a pool with kernel_shape {kernel}")
+        return Work(other_flops=(per_element * math.prod(kernel) + per_result) * elements(op.y))
 
     return pooled
 
@@ -90,5 +91,5 @@ def resize(op: Op) -> Work:
 @rule("elementwise", "AffineGrid")
 def affine_grid(op: Op) -> Work:
     """d products and d sums per coordinate of a d-dimensional grid."""
-    rank = len(op.y.dims) - 2
+    rank = len(result(op, 0, 3)) - 2
     return Work(other_flops=2 * rank * elements(op.y), bytes_read=nbytes(op.x))

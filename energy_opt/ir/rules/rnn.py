@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from energy_opt.ir.dims import Dim, product, total
 from energy_opt.ir.op import Op, Work
-from energy_opt.ir.rules.arguments import given, integer, shape, text
-from energy_opt.ir.rules.cache import heads_of
+from energy_opt.ir.rules.arguments import given, integer, positive, shape, text
 from energy_opt.ir.rules.formulas import divide, elements, plus
 from energy_opt.ir.rules.registry import rule
 
@@ -104,7 +103,7 @@ def state_space(op: Op, tokens: Dim, q_heads: Dim, heads: Dim, d_k: Dim, d_v: Di
 def linear_attention(op: Op) -> Work:
     """query[b, t, hq * dk], key[b, t, hkv * dk], value[b, t, hkv * dv]."""
     q, v = shape(op, 0, 3), shape(op, 2, 3)
-    q_heads, heads = heads_of(op, "q_num_heads"), heads_of(op, "kv_num_heads")
+    q_heads, heads = positive(op, "q_num_heads"), positive(op, "kv_num_heads")
     return state_space(
         op, product(q[:2]), q_heads, heads, divide(q[2], q_heads), divide(v[2], heads)
     )
