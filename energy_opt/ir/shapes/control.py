@@ -76,6 +76,8 @@ def loop(engine: Engine, node: onnx_ir.Node, call: Call) -> Sequence[Info]:
     if engine.depth >= RERUN_DEPTH:
         carried = [_opened(engine, info) for info in carried]
     growing = len(carried)
+    made: list[Info] = []
+    after: list[Info] = []
     for attempt in range(3):
         _bind(engine, body, [Info((), onnx_ir.DataType.INT64), Info((), onnx_ir.DataType.BOOL)])
         _bind(engine, body, carried, 2)
@@ -112,9 +114,7 @@ def _trips(call: Call) -> Dim:
     return call.space.fresh("trip", "trips")
 
 
-def _bind(
-    engine: Engine, body: onnx_ir.Graph, infos: Sequence[Info], offset: int = 0
-) -> None:
+def _bind(engine: Engine, body: onnx_ir.Graph, infos: Sequence[Info], offset: int = 0) -> None:
     """Give a body's inputs what they are called with, on top of what the file declares of them."""
     for value, info in zip(body.inputs[offset:], infos, strict=False):
         if info.dtype is None and value.dtype is not None:
@@ -163,7 +163,9 @@ def _final(engine: Engine, first: Info, inside: Info, outside: Info, trips: Dim)
     if inside.shape is None:
         return Info(None, dtype, None, nest)
     changing = {
-        a for a, b in zip(inside.shape, first.shape, strict=True) if a != b and not isinstance(a, int)
+        a
+        for a, b in zip(inside.shape, first.shape, strict=True)
+        if a != b and not isinstance(a, int)
     }
     dims: list[Dim] = []
     for before, held, after in zip(first.shape, inside.shape, outside.shape, strict=True):
@@ -239,8 +241,9 @@ def sequence_map(engine: Engine, node: onnx_ir.Node, call: Call) -> Sequence[Inf
         length = engine.space.fresh("trip", "trips")
     node.meta[TRIP_KEY] = length
     given = [
-        Info() if info is None else info._replace(nest=info.nest.removeprefix("s"), values=None,
-                                                  items=None, length=None)
+        Info()
+        if info is None
+        else info._replace(nest=info.nest.removeprefix("s"), values=None, items=None, length=None)
         for info in call.inputs
     ]
     _bind(engine, body, given)

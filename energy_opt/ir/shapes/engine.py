@@ -14,7 +14,18 @@ import sympy
 
 from energy_opt.errors import ModelError
 from energy_opt.ir.dims import Dim
-from energy_opt.ir.shapes import elementwise, indexing, layout, neural, sequence, signal
+from energy_opt.ir.shapes import (
+    classic,
+    contrib,
+    elementwise,
+    indexing,
+    layout,
+    neural,
+    reshape,
+    sequence,
+    signal,
+    windows,
+)
 from energy_opt.ir.shapes.control import CONTROL
 from energy_opt.ir.shapes.info import Call, Info, short, spell, tensor_values
 from energy_opt.ir.shapes.library import library_rule
@@ -23,7 +34,18 @@ from energy_opt.ir.shapes.sequence import of_type
 from energy_opt.ir.shapes.space import Space
 from energy_opt.ir.shapes.values import EQUAL_KEY, LIMIT, MINTED_KEY, VALUES_KEY
 
-MODULES = (elementwise, indexing, layout, neural, sequence, signal)
+MODULES = (
+    classic,
+    contrib,
+    elementwise,
+    indexing,
+    layout,
+    neural,
+    reshape,
+    sequence,
+    signal,
+    windows,
+)
 """Imported for the rules that they register."""
 
 DEPTH_LIMIT = 32
@@ -131,7 +153,7 @@ class Engine:
         tensor = value.const_value
         if tensor is not None:
             try:
-                shape: Any = tuple(int(dim) for dim in tensor.shape)
+                shape: Any = tuple(int(dim) for dim in tensor.shape)  # type: ignore[arg-type]
             except (TypeError, ValueError):
                 shape = None
             return Info(shape, tensor.dtype, tensor_values(tensor))
@@ -157,10 +179,13 @@ class Engine:
                 kind = onnx_ir.SequenceType(kind) if wrap == "s" else onnx_ir.OptionalType(kind)
             value.type = kind
         values = info.values
-        if values is not None and len(values) <= LIMIT:
-            if all(isinstance(item, (int, sympy.Expr)) for item in values):
-                value.meta[VALUES_KEY] = values
-                return
+        if (
+            values is not None
+            and len(values) <= LIMIT
+            and all(isinstance(item, (int, sympy.Expr)) for item in values)
+        ):
+            value.meta[VALUES_KEY] = values
+            return
         if value._metadata is not None:
             value.meta.pop(VALUES_KEY, None)
 
@@ -182,20 +207,23 @@ class Engine:
         attrs, signature = self._attributes(node)
         inputs = tuple([None if value is None else self.info(value) for value in node.inputs])
         version = self.versions.get(domain, self.versions.get("ai.onnx", 1) if not domain else 1)
-        call = Call(self.space, node.name or "", domain, op, version, inputs, attrs, len(node.outputs))
+        call = Call(
+            self.space, node.name or "", domain, op, version, inputs, attrs, len(node.outputs)
+        )
         control = CONTROL.get(op) if domain == "" else None
         if control is not None:
             self._store(node, control(self, node, call), call)
             return
         key = (domain, op, version, inputs, signature, len(node.outputs))
+        hashable = True
         try:
             cached = self._cache.get(key)
         except TypeError:  # an attribute that cannot be hashed
-            key, cached = None, None  # type: ignore[assignment]
+            hashable, cached = False, None
         if cached is None:
             before = len(self.space.minted)
             cached = self._infer(node, call)
-            if key is not None and len(self.space.minted) == before:
+            if hashable and len(self.space.minted) == before:
                 self._cache[key] = cached
         self._store(node, cached, call)
 
@@ -259,9 +287,7 @@ class Engine:
             return Info(() if scalar else (len(items),), kind, followed)
         return self._given(node.outputs[0]) if node.outputs else Info()
 
-    def _function(
-        self, node: onnx_ir.Node, call: Call, function: onnx_ir.Function
-    ) -> list[Info]:
+    def _function(self, node: onnx_ir.Node, call: Call, function: onnx_ir.Function) -> list[Info]:
         """Results of a call of one of the model's own functions."""
         saved = self.versions, self.scope
         scope = {name: attr for name, attr in function.attributes.items() if attr.value is not None}
@@ -326,9 +352,7 @@ class Engine:
             return kind
         return kind._replace(shape=tuple(self.space.read(dim) for dim in value.shape.dims))
 
-    def _named(
-        self, value: onnx_ir.Value, shape: tuple[Dim, ...] | None
-    ) -> tuple[Dim, ...] | None:
+    def _named(self, value: onnx_ir.Value, shape: tuple[Dim, ...] | None) -> tuple[Dim, ...] | None:
         if shape is None or not shape:
             return None if shape is None or self.depth else shape
         return tuple(self.space.fresh() if dim is None else dim for dim in shape)
@@ -337,7 +361,7 @@ class Engine:
         self, value: onnx_ir.Value, declared: Info, info: Info, call: Call | None
     ) -> None:
         shown = tuple("?" if dim is None else dim for dim in declared.shape or ())
-        said = spell(Info(shown))  # type: ignore[arg-type]
+        said = spell(Info(shown))
         message = (
             f"the file declares {short(value.name)} as {said}, but the node computes {spell(info)}"
         )

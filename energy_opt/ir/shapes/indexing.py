@@ -77,7 +77,7 @@ def slice_(call: Call) -> Sequence[Info]:
         number = len(starts if starts is not None else ends if ends is not None else ())
         if starts is None and ends is None:
             one = lengths[0]
-            number = one[0] if one and isinstance(one[0], int) else rank  # type: ignore[assignment]
+            number = one[0] if one and isinstance(one[0], int) else rank
         starts = [None] * min(number, 64) if starts is None else starts
         ends = [None] * min(number, 64) if ends is None else ends
         axes_info, steps_info = call.optional(3), call.optional(4)
@@ -196,7 +196,7 @@ def range_(call: Call) -> Sequence[Info]:
     if isinstance(by, (int, float)) and by == 0:
         call.fail("delta is 0")
     if all(isinstance(value, (int, float)) for value in scalars):
-        return [_counted(call, first, last, by, start.dtype)]  # type: ignore[arg-type]
+        return [_counted(call, first, last, by, start.dtype)]
     if not isinstance(by, int) or isinstance(first, float) or isinstance(last, float):
         return [Info((call.space.fresh(),), start.dtype)]
     span = call.space.sub(last, first) if by > 0 else call.space.sub(first, last)
@@ -217,7 +217,7 @@ def _counted(
     if not math.isfinite(exact) or exact > MAX_DIM:
         call.fail(f"from {first} to {last} by {by} is more than a tensor can hold")
     number = max(0, math.ceil(exact))
-    values = tuple(first + i * by for i in range(number)) if number <= 64 else None
+    values = tuple(float(first + i * by) for i in range(number)) if number <= 64 else None
     return Info((number,), dtype, values)
 
 

@@ -109,6 +109,7 @@ class Call:
             if value is None
             else f"attribute {name!r} is {short(value)}, not an integer"
         )
+        return None
 
     def ints_attr(self, name: str) -> list[int] | None:
         """A list-of-integers attribute, None where it is not set. Raises ModelError where it is something else."""
@@ -118,6 +119,7 @@ class Call:
         if isinstance(value, (list, tuple)) and all(isinstance(item, int) for item in value):
             return list(value)
         self.fail(f"attribute {name!r} is {short(value)}, not a list of integers")
+        return None
 
     def str_attr(self, name: str, default: str) -> str:
         """A string attribute, or the default where it is not set."""
@@ -146,7 +148,7 @@ class Call:
             numbers.append(int(value))
         return numbers
 
-    def axes(self, index: int, rank: int, extra: int = 0) -> list[int] | None | str:
+    def axes(self, index: int, rank: int, extra: int = 0) -> list[int] | str | None:
         """Axes of an attribute `axes` or input; None where not given, "unknown" where computed at run time."""
         given = self.ints_attr("axes")
         info = self.optional(index)
@@ -197,7 +199,7 @@ def count(shape: Sequence[Dim] | None) -> int | None:
     """Number of elements, None where it is not a known int."""
     if shape is None or not all(isinstance(dim, int) for dim in shape):
         return None
-    return math.prod(shape)  # type: ignore[arg-type]
+    return math.prod(shape)
 
 
 def array(info: Info) -> np.ndarray[Any, np.dtype[np.object_]] | None:
@@ -206,7 +208,7 @@ def array(info: Info) -> np.ndarray[Any, np.dtype[np.object_]] | None:
         return None
     flat = np.empty(len(info.values), dtype=object)
     flat[:] = info.values
-    return flat.reshape(info.shape)  # type: ignore[arg-type]
+    return flat.reshape(info.shape)
 
 
 def flat(elements: Any) -> tuple[Scalar, ...] | None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx_ir
-import sympy
 
 from energy_opt.ir.dims import Dim
-from energy_opt.ir.shapes.elementwise import broadcast, prefer, rational
+from energy_opt.ir.shapes.elementwise import broadcast, prefer
+from energy_opt.ir.shapes.follow import rational
 from energy_opt.ir.shapes.info import VALUES_LIMIT, Call, Info, Scalar, array, count, flat
 from energy_opt.ir.shapes.registry import shape_rule
 
@@ -41,114 +41,9 @@ def dims_of(call: Call, info: Info, what: str) -> list[Dim] | None:
     return None
 
 
-@shape_rule("Reshape")
-def reshape(call: Call) -> Sequence[Info]:
-    """The requested shape: 0 copies a size, -1 takes what is left."""
-    x = call.input(0)
-    if call.version < 5:
-        target: Sequence[Scalar] | None = call.ints_attr("shape") or []
-    else:
-        operand = call.input(1)
-        target = operand.values
-        if x.spans is not None and len(x.spans) > 1:
-            x = x._replace(spans=None)
-        if target is None:
-            dims = dims_of(call, operand, "the new shape")
-            if dims is not None and len(dims) == 0:
-                return [Info((), x.dtype, x.values)]
-            if dims is not None and len(dims) == 1 and x.shape is not None:
-                dims = [call.space.mul(*x.shape)]
-            return [Info(None if dims is None else tuple(dims), x.dtype)]
-    shape = _resolve(call, x.shape, target)
-    return [Info(shape, x.dtype, x.values if _follows(x, shape) else None, spans=x.spans)]
-
-
-def _follows(x: Info, shape: tuple[Dim, ...] | None) -> bool:
-    return x.values is not None and count(shape) == len(x.values)
-
-
-def _resolve(
-    call: Call, shape: tuple[Dim, ...] | None, target: Sequence[Scalar]
-) -> tuple[Dim, ...]:
-    space = call.space
-    copy_zero = not call.attrs.get("allowzero")
-    result: list[Dim] = []
-    open_axis: int | None = None
-    unknown: list[int] = []
-    for axis, value in enumerate(target):
-        if isinstance(value, int) and value == -1:
-            if open_axis is not None:
-                call.fail("two sizes of the new shape are -1, at most one may be")
-            open_axis = axis
-            result.append(1)
-        elif isinstance(value, int) and value == 0 and copy_zero:
-            if shape is None:
-                result.append(space.fresh())
-                unknown.append(axis)
-            elif axis < len(shape):
-                result.append(shape[axis])
-            else:
-                call.fail(f"size {axis} of the new shape copies a dimension that the input lacks")
-        else:
-            if value is None:
-                unknown.append(axis)
-            result.append(as_dim(call, value, f"size {axis} of the new shape"))
-    if shape is None:
-        if open_axis is not None:
-            result[open_axis] = space.fresh()
-        return tuple(result)
-    if open_axis is None and len(unknown) == 1:
-        open_axis = unknown.pop()  # the one size that is not known follows from the others
-    if open_axis is not None:
-        others: list[Dim | None] = [
-            dim if axis != open_axis else None for axis, dim in enumerate(result)
-        ]
-        result[open_axis] = space.fresh() if unknown else _left(call, shape, others)
-    else:
-        before, after = count(shape), count(result)
-        if before is not None and after is not None and before != after:
-            call.fail(f"{before} elements cannot be reshaped to {after}")
-    return tuple(result)
-
-
-def _left(call: Call, shape: tuple[Dim, ...], asked: list[Dim | None]) -> Dim:
-    """The size of the -1 (None in `asked`): all elements by those of the other axes."""
-    space = call.space
-    shared: list[Dim] = list(shape)
-    rest: list[tuple[int, Dim]] = []
-    for axis, dim in enumerate(asked):  # cancel what is literally the same before multiplying out
-        if dim is None:
-            continue
-        if dim in shared:
-            shared.remove(dim)
-        else:
-            rest.append((axis, dim))
-    if any(dim == 0 for _, dim in rest):
-        call.fail("the new shape has no elements and a -1, what is left is not defined")
-    for axis, dim in list(rest):
-        # [a, s] reshaped to [b, -1] makes sense for a = b only: two names of one batch
-        before = shape[axis] if axis < len(shape) else None
-        if isinstance(dim, sympy.Symbol) and isinstance(before, sympy.Symbol) and before in shared:
-            prefer(space, before, dim)
-            shared.remove(before)
-            rest.remove((axis, dim))
-    top, bottom = space.mul(*shared), space.mul(*(dim for _, dim in rest))
-    if isinstance(top, int) and isinstance(bottom, int):
-        if bottom == 0 or top % bottom:
-            call.fail(f"{top} elements cannot be laid out in rows of {bottom}")
-        return top // bottom
-    return space.divide(top, bottom)
-
-
-@shape_rule("Flatten")
-def flatten(call: Call) -> Sequence[Info]:
-    """Two axes: the product of those before `axis` and of those from it on."""
-    x = call.input(0)
-    if x.shape is None:
-        return [Info((call.space.fresh(), call.space.fresh()), x.dtype)]
-    axis = call.axis(call.int_attr("axis", 1), len(x.shape), end=True)
-    mul = call.space.mul
-    return [Info((mul(*x.shape[:axis]), mul(*x.shape[axis:])), x.dtype)]
+def single(x: Info) -> tuple[Dim | None, ...] | None:
+    """The span of an index tensor whose elements are all of one kind."""
+    return x.spans if x.spans is not None and len(x.spans) == 1 else None
 
 
 @shape_rule("Transpose")
@@ -166,62 +61,6 @@ def transpose(call: Call) -> Sequence[Info]:
     elements = array(x)
     values = None if elements is None else flat(elements.transpose(order))
     return [Info(tuple(x.shape[axis] for axis in order), x.dtype, values)]
-
-
-@shape_rule("Squeeze")
-def squeeze(call: Call) -> Sequence[Info]:
-    """Without the axes named, or without all that are 1."""
-    x = call.input(0)
-    if x.shape is None:
-        return [Info(None, x.dtype, x.values if x.values and len(x.values) == 1 else None)]
-    axes = call.axes(1, len(x.shape))
-    if axes == "unknown":
-        operand = call.inputs[1]
-        if operand is None or operand.shape is None or not isinstance(operand.shape[0], int):
-            return [Info(None, x.dtype)]
-        ones = [axis for axis, dim in enumerate(x.shape) if dim == 1]
-        if len(ones) != operand.shape[0] or not all(isinstance(d, int) for d in x.shape):
-            rank = max(len(x.shape) - operand.shape[0], 0)
-            return [Info(tuple(call.space.fresh() for _ in range(rank)), x.dtype)]
-        axes = ones
-    if axes is None:
-        axes = [axis for axis, dim in enumerate(x.shape) if dim == 1]
-    for axis in axes:
-        if isinstance(x.shape[axis], int) and x.shape[axis] != 1:  # type: ignore[index]
-            call.fail(f"axis {axis} has size {x.shape[axis]}, only 1 can be squeezed")  # type: ignore[index]
-    shape = tuple(d for i, d in enumerate(x.shape) if i not in axes)
-    return [Info(shape, x.dtype, x.values, spans=_single(x))]
-
-
-@shape_rule("Unsqueeze")
-def unsqueeze(call: Call) -> Sequence[Info]:
-    """With axes of size 1 put in."""
-    x = call.input(0)
-    given = call.ints_attr("axes")
-    operand = call.optional(1)
-    if given is None:
-        given = call.ints(1, "axes")
-    if x.shape is None:
-        return [Info(None, x.dtype)]
-    if given is None:
-        if operand is None or operand.shape is None:
-            return [Info(None, x.dtype)]
-        more = 1 if not operand.shape else operand.shape[0]
-        if not isinstance(more, int) or more > 64:
-            return [Info(None, x.dtype)]
-        return [Info(tuple(call.space.fresh() for _ in range(len(x.shape) + more)), x.dtype)]
-    rank = len(x.shape) + len(given)
-    axes = [call.axis(axis, rank) for axis in given]
-    if len(set(axes)) != len(axes):
-        call.fail(f"axes {given} name one axis twice")
-    rest = iter(x.shape)
-    shape = tuple(1 if axis in axes else next(rest) for axis in range(rank))
-    return [Info(shape, x.dtype, x.values, spans=_single(x))]
-
-
-def _single(x: Info) -> tuple[Dim | None, ...] | None:
-    """The span of an index tensor whose elements are all of one kind."""
-    return x.spans if x.spans is not None and len(x.spans) == 1 else None
 
 
 @shape_rule("Concat")
@@ -254,19 +93,19 @@ def join(call: Call, inputs: Sequence[Info], axis: int, dtype: Any) -> Info:
             if i == at or dim == result[i]:
                 continue
             if isinstance(dim, int) and isinstance(result[i], int):
-                call.fail(f"sizes {result[i]} and {dim} of axis {i} must be the same to concatenate")
+                call.fail(
+                    f"sizes {result[i]} and {dim} of axis {i} must be the same to concatenate"
+                )
             result[i] = prefer(call.space, result[i], dim)
     result[at] = call.space.add(*(shape[at] for shape in shapes))
     spans = None
-    if at == rank - 1 and rank > 1 and any(info.spans for info in inputs):
+    if at == rank - 1 and rank > 1 and any(info.spans for info in inputs):  # noqa: SIM102
         if all(info.shape is not None and info.shape[-1] == 1 for info in inputs):
-            spans = tuple((_single(info) or (None,))[0] for info in inputs)
+            spans = tuple((single(info) or (None,))[0] for info in inputs)
     return Info(tuple(result), dtype, _joined(inputs, at, tuple(result)), spans=spans)
 
 
-def _joined(
-    inputs: Sequence[Info], axis: int, shape: tuple[Dim, ...]
-) -> tuple[Scalar, ...] | None:
+def _joined(inputs: Sequence[Info], axis: int, shape: tuple[Dim, ...]) -> tuple[Scalar, ...] | None:
     """Followed elements of the joined tensor; those of unfollowed parts stay unknown."""
     total = count(shape)
     if total is None or total > VALUES_LIMIT or all(info.values is None for info in inputs):
@@ -346,7 +185,7 @@ def expand(call: Call) -> Sequence[Info]:
     elements = array(x)
     if elements is not None and total is not None and total <= VALUES_LIMIT:
         values = flat(np.broadcast_to(elements, shape))  # type: ignore[arg-type]
-    return [Info(shape, x.dtype, values, spans=_single(x))]
+    return [Info(shape, x.dtype, values, spans=single(x))]
 
 
 @shape_rule("Tile")
@@ -406,7 +245,7 @@ def pad(call: Call) -> Sequence[Info]:
             shape[axis] = call.space.fresh()
             continue
         shape[axis] = call.space.add(x.shape[axis], before, after)
-        if isinstance(shape[axis], int) and shape[axis] < 0:  # type: ignore[operator]
+        if isinstance(shape[axis], int) and shape[axis] < 0:
             call.fail(f"axis {axis} of size {x.shape[axis]} is padded by {before} and {after}")
     return [Info(tuple(shape), x.dtype)]
 

@@ -27,7 +27,7 @@ class _Context(ShapeInferenceContext):  # type: ignore[misc]
         self.found: dict[onnx_ir.Value, Any] = {}
 
     def new_symbolic_dim(self) -> onnx_ir.SymbolicDim:
-        return self._engine.space.write(self._engine.space.fresh())
+        return onnx_ir.SymbolicDim(self._engine.space.fresh())
 
     def is_generated_symbol(self, name: str) -> bool:
         return name in self._engine.space.minted
@@ -36,7 +36,7 @@ class _Context(ShapeInferenceContext):  # type: ignore[misc]
         known = self._engine.info(value).values
         if known is None or not all(isinstance(item, (int, sympy.Expr)) for item in known):
             return None
-        return [self._engine.space.write(item) for item in known]  # type: ignore[arg-type]
+        return [self._engine.space.write(item) for item in known]
 
     def set_symbolic_value(self, value: onnx_ir.Value, data: list[Any]) -> None:
         self.found[value] = data
@@ -56,7 +56,9 @@ def library_rule(engine: Engine, node: onnx_ir.Node, call: Call) -> list[Info]:
     resolved = engine.scope is not None and any(
         attr.ref_attr_name is not None for attr in node.attributes.values()
     )
-    if resolved:  # the library reads attributes from the node itself, which here only refers to its caller's
+    if (
+        resolved
+    ):  # the library reads attributes from the node itself, which here only refers to its caller's
         return []
     for value in node.outputs:
         value.shape = value.type = None
@@ -75,7 +77,9 @@ def _lookup(domain: str, op: str, version: int) -> Any:
         registry.collect()
         _COLLECTED.append(True)
     function = registry.get(domain, op, version)
-    if function is None and registry.has(domain, op):  # newer than our model: the oldest it knows comes closest
+    if function is None and registry.has(
+        domain, op
+    ):  # newer than our model: the oldest it knows comes closest
         function = registry.get(domain, op, min(registry.version_boundaries(domain, op)))
     return function
 

@@ -1,4 +1,4 @@
-"""The shape rules of this package: `(domain, op type) -> rule`. What has none goes to the onnx_shape_inference library."""
+"""The shape rules of this package: `(domain, op type) -> rule`. What has none goes to onnx_shape_inference."""
 
 from __future__ import annotations
 

@@ -83,7 +83,9 @@ def insert(call: Call) -> Sequence[Info]:
     number = None if items.length is None else call.space.add(items.length, 1)
     dtype = tensor.dtype if tensor.dtype is not None else items.dtype
     if items.items is None or (call.optional(2) is not None and place is None):
-        shared = tensor if items.items == () else common(call.space, [items._replace(nest=""), tensor])
+        shared = (
+            tensor if items.items == () else common(call.space, [items._replace(nest=""), tensor])
+        )
         shape = shared.shape if items.shape is not None or items.items == () else None
         return [Info(shape, dtype, None, "s", None, number)]
     spot = len(items.items) if place is None else place[0]
@@ -125,7 +127,7 @@ def split_to_sequence(call: Call) -> Sequence[Info]:
     if operand is None:
         single = piece(1 if call.int_attr("keepdims", 1) else None)
         known = isinstance(dim, int) and dim <= ITEMS_LIMIT
-        items = (single,) * dim if known else None  # type: ignore[operator]
+        items = (single,) * dim if known else None
         return [Info(single.shape, x.dtype, None, "s", items, dim)]
     if operand.values is None:
         return [Info(piece(space.fresh()).shape, x.dtype, None, "s")]
@@ -200,9 +202,7 @@ def has_element(call: Call) -> Sequence[Info]:
     return [Info((), BOOL, None if value is None else (value,))]
 
 
-def of_type(
-    space: Space, kind: object, shape: onnx_ir.Shape | None, prefix: str = ""
-) -> Info:
+def of_type(space: Space, kind: object, shape: onnx_ir.Shape | None, prefix: str = "") -> Info:
     """What a declared type and shape say."""
     nest = prefix
     while isinstance(kind, (onnx_ir.SequenceType, onnx_ir.OptionalType)):

@@ -50,7 +50,7 @@ def resize(call: Call) -> Sequence[Info]:
     scales = call.optional(1 if call.version < 11 else 2)
     sizes = call.optional(3)
     shape: list[Dim] = list(x.shape)
-    if sizes is not None and not (sizes.shape == (0,)):
+    if sizes is not None and sizes.shape != (0,):
         asked: Sequence[Scalar] = sizes.values if sizes.values is not None else [None] * len(axes)
         if len(asked) != len(axes):
             call.fail(f"{len(asked)} sizes for {len(axes)} axes")
@@ -85,9 +85,9 @@ def _keep_ratio(call: Call, dims: list[Dim], sizes: list[Dim]) -> list[Dim]:
         isinstance(size, int) for size in sizes
     ):
         return [call.space.fresh() for _ in sizes]
-    ratios = [Fraction(s, d) for s, d in zip(sizes, dims, strict=True)]  # type: ignore[arg-type]
+    ratios = [Fraction(s, d) for s, d in zip(sizes, dims, strict=True)]
     ratio = min(ratios) if policy == "not_larger" else max(ratios)
-    return [math.floor(ratio * d + Fraction(1, 2)) for d in dims]  # type: ignore[operator]
+    return [math.floor(ratio * d + Fraction(1, 2)) for d in dims]
 
 
 @shape_rule("Upsample")

@@ -1,7 +1,7 @@
 """Symbols and arithmetic of dimensions: exact, and bounded so that no file can make it slow.
 
-A dim is an int or a sympy expression over positive integers. What grows beyond `MAX_TERMS` parts, or beyond 64 bits, becomes
-a symbol of its own: an honest unknown instead of an expression that nobody can read or evaluate.
+A dim is an int or a sympy expression over positive integers. What grows beyond `MAX_TERMS` parts, or beyond 64 bits,
+becomes a symbol of its own: an honest unknown instead of an expression that nobody can read or evaluate.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Space:
         return isinstance(dim, sympy.Symbol) and dim.name in self.minted
 
     def parse(self, text: str) -> sympy.Expr:
-        """The dim of a name in a file: a plain symbol, a short sum or product, or else a symbol of a cleaned-up name."""
+        """The dim of a name in a file: a symbol, a short sum or product, or else a symbol of a cleaned-up name."""
         if text.isidentifier() and text.isascii():
             self._taken.add(text)
             return symbol(text)
@@ -105,12 +105,14 @@ class Space:
             return None if dim < 0 else dim
         if dim.value is None:
             return None
-        expression = dim._expr_cache  # our own dims carry their expression; others are text to be wary of
+        expression = (
+            dim._expr_cache
+        )  # our own dims carry their expression; others are text to be wary of
         if expression is None:
             return self.parse(dim.value)
         if expression.is_Integer:
             return int(expression)
-        return expression  # type: ignore[no-any-return]
+        return expression
 
     def write(self, dim: Dim) -> int | onnx_ir.SymbolicDim:
         """The dim as the graph stores it; equal expressions share one object, since printing one costs 100 us."""
@@ -228,7 +230,7 @@ class Space:
 def lower_bound(dim: Dim | sympy.Expr) -> sympy.Rational | None:
     """The smallest value of a sum of products over symbols >= 1, where that is plain to see; else None.
 
-    A term with a positive coefficient is smallest where its symbols are 1; one with a negative coefficient has no bound.
+    A term with a positive coefficient is smallest where its symbols are 1; one with a negative one has no bound.
     """
     if isinstance(dim, int):
         return sympy.Integer(dim)

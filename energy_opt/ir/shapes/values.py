@@ -38,7 +38,7 @@ def known_values(value: onnx_ir.Value) -> tuple[Dim, ...] | None:
 
 
 def minted(model: onnx_ir.Model) -> Mapping[str, Minted]:
-    """Symbols that `infer` had to invent, and where each comes from: an unnamed input axis, data, a loop's trip count."""
+    """Symbols that `infer` had to invent, and where each comes from: an input axis, data, a loop's trip count."""
     known: Mapping[str, Minted] = model.meta.get(MINTED_KEY, {})
     return known
 
@@ -55,7 +55,9 @@ def equalities(model: onnx_ir.Model) -> list[tuple[Dim, Dim]]:
     Evidence are the axes of elementwise operators, inner sizes of matrix products, the other axes of a concatenation
     and operands of attention. A broadcasting axis might also be 1 on one side: models that mean that are rare.
     """
-    return [pair for pair in model.meta.get(EQUAL_KEY, ()) if not any(isinstance(d, int) for d in pair)]
+    return [
+        pair for pair in model.meta.get(EQUAL_KEY, ()) if not any(isinstance(d, int) for d in pair)
+    ]
 
 
 def requirements(model: onnx_ir.Model) -> list[tuple[Dim, int]]:
