@@ -201,8 +201,8 @@ class Estimate:
                         "module_type": self.workload.modules.get(use.path, ""),
                         "count": number(float(times)),
                         **{key: number(value * float(times)) for key, value in fields.items()},
-                        "weight_bytes": number(float(work.weight_bytes)),
-                        "parameters": self._parameters(row, work),
+                        "weight_bytes": use.weight_bytes,
+                        "parameters": use.parameters,
                         "latency_s": float(price.latency_s * times),
                         "latency_s_interval": [float(end * times) for end in low_high_s],
                         "energy_j": float(price.energy_j * times),
@@ -459,19 +459,13 @@ class Estimate:
             **{name: float(getattr(work, name)) for name in breakdown.COUNTS},
         }
 
-    def _parameters(self, row: Any, work: RowWork) -> int:
-        from energy_opt.estimators.device import dtype_bytes
-
-        return int(float(work.weight_bytes) / dtype_bytes(row.dtype))
-
     def _parameters_inside(self) -> dict[str, tuple[int, int]]:
         """Inclusive (parameters, weight bytes) of every module, each weight where it is first used."""
         inside: dict[str, tuple[int, int]] = {}
-        for own, (parameters, weight_bytes) in self.workload.path_parameters.items():
-            for path in breakdown.prefixes(own):
+        for use in (use for row in self.workload for use in row.uses if use.weight_bytes):
+            for path in breakdown.prefixes(use.path):
                 old = inside.get(path, (0, 0))
-                inside[path] = (old[0] + parameters, old[1] + weight_bytes)
-        inside[""] = (self.workload.parameters, self.workload.weight_bytes)
+                inside[path] = (old[0] + use.parameters, old[1] + use.weight_bytes)
         return inside
 
     def _sum_fields(self, sums: Sums) -> dict[str, Any]:

@@ -9,11 +9,16 @@ from energy_opt.ir.dims import Dim
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One node that does the row's work: its name, its module path and how often it runs per inference."""
+    """One node that does the row's work: its name, its module path and how often it runs per inference.
+
+    `parameters` and `weight_bytes` are those of the weights that this node is the first to use.
+    """
 
     name: str
     path: str
     times: Dim = 1
+    parameters: int = 0
+    weight_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

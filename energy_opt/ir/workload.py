@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, overload
 
@@ -27,6 +27,7 @@ from energy_opt.ir.memory import Timeline
 from energy_opt.ir.op import Op, Tensor, Work
 from energy_opt.ir.row import Row, Use
 from energy_opt.ir.rules import lookup
+from energy_opt.ir.weights import Weights
 
 _NO_KERNEL = frozenset({"view", "shape", "control"})
 
@@ -47,8 +48,6 @@ class Workload(Sequence[Row]):
     notes: list[str]
     unmodelled: dict[str, int]
     timeline: Timeline
-    path_parameters: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Module path -> (parameters, weight bytes) of the weights first used there."""
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -108,6 +107,10 @@ class _Signature:
     modelled: bool
 
 
+_Member = tuple[onnx_ir.Node, _Signature, Dim, tuple[int, int]]
+"""A node of a fusion group: its signature, how often it runs, and the weights that it is the first to use."""
+
+
 class _Reader:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -123,7 +126,8 @@ class _Reader:
         self.initializers: set[onnx_ir.Value] = set(graph.model.graph.initializers.values())
         self.folded = {output for node in graph.folded for output in node.outputs}
         self.rows: dict[Any, tuple[Callable[[], Row], list[Use]]] = {}
-        self.groups: dict[str, list[tuple[onnx_ir.Node, _Signature, Dim]]] = {}
+        self.groups: dict[str, list[_Member]] = {}
+        self.weights = Weights()
 
     def read(self, strict: bool) -> Workload:
         for node, times in self._walk(self.graph.model.graph, 1):
@@ -136,21 +140,21 @@ class _Reader:
                 f"{self.graph.source}: no work rule for {listing}; without --strict they are priced as memory traffic"
             )
         graph = self.graph
-        parameters, weight_bytes, by_path = _weights(graph)
+        rows = [make() for make, _ in self.rows.values()]
+        uses = [use for row in rows for use in row.uses]
         return Workload(
-            rows=[make() for make, _ in self.rows.values()],
+            rows=rows,
             source=graph.source,
             name=graph.name,
             vocabulary=graph.vocabulary,
             nodes=self.nodes,
-            parameters=parameters,
-            weight_bytes=weight_bytes,
+            parameters=sum(use.parameters for use in uses),
+            weight_bytes=sum(use.weight_bytes for use in uses),
             modules=dict(graph.modules),
             dims=dict(graph.dims),
             notes=self.notes,
             unmodelled=dict(self.unmodelled),
             timeline=self.timeline,
-            path_parameters=by_path,
         )
 
     # -- the schedule ------------------------------------------------------------------------------------------------
@@ -198,31 +202,37 @@ class _Reader:
         if not signature.modelled:
             name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
             self.unmodelled[name] += 1
+        weights = self.weights.claim(node, folded)
         if folded:
             return
         fused = self.graph.fused.get(node)
         if fused is not None:
-            self.groups.setdefault(fused, []).append((node, signature, times))
+            self.groups.setdefault(fused, []).append((node, signature, times, weights))
             return
-        self._add(id(signature), times, node, lambda uses: _row(signature, uses))
+        self._add(id(signature), times, node, weights, lambda uses: _row(signature, uses))
 
     def _add(
-        self, key: Any, times: Dim, node: onnx_ir.Node, make: Callable[[list[Use]], Row]
+        self,
+        key: Any,
+        times: Dim,
+        node: onnx_ir.Node,
+        weights: tuple[int, int],
+        make: Callable[[list[Use]], Row],
     ) -> None:
         entry = self.rows.get(key)
         if entry is None:
             uses: list[Use] = []
             entry = self.rows[key] = (lambda: make(uses), uses)
-        entry[1].append(Use(node.name or node.op_type, path_of(node), times))
+        entry[1].append(Use(node.name or node.op_type, path_of(node), times, *weights))
 
-    def _add_group(self, members: list[tuple[onnx_ir.Node, _Signature, Dim]]) -> None:
+    def _add_group(self, members: list[_Member]) -> None:
         """One row for the nodes of a fusion group: their FLOPs, and only the traffic that leaves the group."""
-        inside = {output for node, _, _ in members for output in node.outputs}
-        nodes = {node for node, _, _ in members}
+        inside = {output for node, *_ in members for output in node.outputs}
+        nodes = {node for node, *_ in members}
         saved_read: list[Dim] = []
         saved_write: list[Dim] = []
         edges: list[Any] = []
-        for place, (node, signature, _) in enumerate(members):
+        for place, (node, signature, *_) in enumerate(members):
             for index, value in enumerate(node.inputs):
                 if value is not None and value in inside and signature.kind != "view":
                     saved_read.append(self._nbytes(value))
@@ -233,13 +243,16 @@ class _Reader:
                     saved_write.append(self._nbytes(value))
                     edges.append((place, index, "w"))
         anchor = max(range(len(members)), key=lambda i: _RANK.get(members[i][1].kind, 0))
-        node, main, times = members[anchor]
-        key = ("group", tuple(id(s) for _, s, _ in members), tuple(edges), anchor)
-        parts = [signature for _, signature, _ in members]
+        node, main, times, _ = members[anchor]
+        parts = [signature for _, signature, _, _ in members]
+        key = ("group", tuple(id(part) for part in parts), tuple(edges), anchor)
+        parameters = sum(weights[0] for *_, weights in members)
+        weight_bytes = sum(weights[1] for *_, weights in members)
         self._add(
             key,
             times,
             node,
+            (parameters, weight_bytes),
             lambda uses: _fused_row(main, parts, total(saved_read), total(saved_write), uses),
         )
 
@@ -423,33 +436,3 @@ def _key(attribute: Any) -> Any:
 def _plain(attribute: Any) -> Any:
     value = attribute.value
     return tuple(value) if isinstance(value, list) else value
-
-
-def _weights(graph: Graph) -> tuple[int, int, dict[str, tuple[int, int]]]:
-    """(parameters, bytes, by path) of the weights that some node uses, each counted once however often it is shared.
-
-    Parameters are tensors of a floating or quantized type with at least one axis; integer buffers and scalars that the
-    exporter made are bytes only.
-    """
-    seen: set[Any] = set()
-    by_path: dict[str, tuple[int, int]] = {}
-    for node in graph.nodes():
-        for value in node.inputs:
-            if value is None or value in seen or not value.is_initializer():
-                continue
-            seen.add(value)
-            place = value.meta.get("weights")
-            if place is not None and place.length and place.field != "stripped":  # two names for the same bytes are one weight
-                if place in seen:
-                    continue
-                seen.add(place)
-            tensor = Tensor(_dims(value.shape), value.dtype)
-            size = tensor.nbytes
-            numel = tensor.numel
-            if not isinstance(size, int) or not isinstance(numel, int) or value.dtype is None:
-                continue
-            learned = tensor.shape != () and (value.dtype.is_floating_point() or value.dtype.bitwidth <= 8)
-            old = by_path.get(path_of(node), (0, 0))
-            by_path[path_of(node)] = (old[0] + (numel if learned else 0), old[1] + size)
-    sums = [sum(column) for column in zip(*by_path.values(), strict=True)] or [0, 0]
-    return sums[0], sums[1], by_path

@@ -1,0 +1,90 @@
+"""analyze() end to end on the shipped examples: totals, tree, advice, errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import energy_opt as eo
+from energy_opt.errors import DeviceError, DimError, UsageError
+
+
+@pytest.fixture(scope="module")
+def bert(examples: Path) -> eo.Graph:
+    return eo.load(examples / "bert-base.onnx")
+
+
+def test_totals_of_bert(bert: eo.Graph) -> None:
+    totals = eo.analyze(bert, device="t4", batch=8, seq=128).to_dict()["totals"]
+    assert totals["parameters"] == 109_482_240  # BertModel with its pooler
+    # 12 layers of 4 d^2 + 8 d^2 per token and 2 s^2 d per sequence, and the pooler on one token per sequence
+    d, batch, seq = 768, 8, 128
+    macs = 12 * (12 * d * d * batch * seq + 2 * seq * seq * d * batch) + d * d * batch
+    assert totals["macs"] == macs
+    low, high = totals["energy_j_interval"]
+    assert low <= totals["energy_j"] <= high
+    assert totals["power_w"] <= 70  # the board's cap
+
+
+def test_parts_sum_to_the_whole(bert: eo.Graph) -> None:
+    answer = eo.analyze(bert, device="t4", batch=2, seq=64).to_dict()
+    for name in ("energy_j", "latency_s", "macs", "bytes_read", "parameters"):
+        whole = answer["totals"][name]
+        assert sum(op[name] for op in answer["ops"]) == pytest.approx(whole)
+        assert answer["modules"][0][name] == pytest.approx(whole)
+    layers = [m for m in answer["modules"] if m["type"] == "BertLayer"]
+    assert len(layers) == 12
+    assert layers[0]["energy_j"] == pytest.approx(layers[7]["energy_j"], rel=0.01)
+
+
+def test_dims_left_free_are_one_and_said(bert: eo.Graph) -> None:
+    answer = eo.analyze(bert, device="t4", seq=16).to_dict()
+    assert answer["dims"] == {"batch": 1, "seq": 16}
+    assert answer["dims_info"]["batch"]["defaulted"]
+    assert not answer["dims_info"]["seq"]["defaulted"]
+
+
+def test_an_array_is_the_scalars(bert: eo.Graph) -> None:
+    batches = np.array([1, 3, 8])
+    together = eo.analyze(bert, device="a100-sxm4-40gb", batch=batches, seq=32).energy_j
+    one_by_one = [eo.analyze(bert, device="a100-sxm4-40gb", batch=int(b), seq=32).energy_j for b in batches]
+    np.testing.assert_allclose(together, one_by_one, rtol=1e-9)
+
+
+def test_advice_is_what_the_command_it_names_would_say(bert: eo.Graph) -> None:
+    base = eo.analyze(bert, device="t4", batch=1, seq=128)
+    advice = base.to_dict()["advice"]
+    assert 1 <= len(advice) <= 3
+    by_title = {a["title"]: a for a in advice}
+    half = next(a for title, a in by_title.items() if "fp16" in title)
+    other = eo.analyze(bert, device="t4", precision="fp16", batch=1, seq=128)
+    assert half["saving_j"] == pytest.approx(base.energy_j - other.energy_j)
+    assert "--precision fp16" in half["command"]
+
+
+def test_half_precision_is_not_advised_where_it_is_used_already(bert: eo.Graph) -> None:
+    advice = eo.analyze(bert, device="t4", precision="fp16", batch=8, seq=128).to_dict()["advice"]
+    assert not any("fp16" in a["title"] for a in advice)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"device": "t5"}, DeviceError, "t4"),
+        ({"runtime": "tensorflow"}, UsageError, "onnxruntime"),
+        ({"precision": "fp7"}, UsageError, "fp16"),
+        ({"sequence": 8}, DimError, "seq"),
+    ],
+)
+def test_what_is_not_there_is_answered_with_what_is(
+    bert: eo.Graph, options: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        eo.analyze(bert, **options)  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_loaded_is_said() -> None:
+    with pytest.raises(UsageError, match=r"builtins\.int"):
+        eo.analyze(42)
