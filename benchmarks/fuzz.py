@@ -6,15 +6,17 @@
     python benchmarks/fuzz.py --only 4711 --save found/       # one seed again, with its traceback
 
 A seed makes a mutant from the small models that the onnx package carries and from examples/ (`mutant` in
-tests/frontend/mutations.py). An outcome is `answer`, `refused` (an EnergyOptError), or a failure: `vague` (refused, but
-only by the last resort that turns any exception into a message), `traceback`, `warning`, `noise` (it logs), `nonsense` (an answer that is
-negative or not finite), `hang` (over 5 s), `memory` (over 1 GB) or `crash`. Exit status 1 if any failed.
+tests/frontend/mutations.py). An outcome is `answer`, `refused` (an EnergyOptError), or a failure: `vague` (refused,
+but only by the last resort that turns any exception into a message), `traceback`, `warning`, `noise` (it logs),
+`untidy` (a message of several lines or with control characters), `nonsense` (an answer that is negative or not finite), `hang` (over 5 s), `memory` (over 1 GB) or `crash`.
+Exit status 1 if any failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import faulthandler
 import json
 import logging
 import math
@@ -36,7 +38,17 @@ sys.path.insert(0, str(ROOT))
 MOST_SECONDS = 5.0
 MOST_BYTES = 2**30
 ADDRESS_SPACE = 6 * 2**30  # past this, the machine is safe: the process gets a MemoryError
-FAILURES = ("vague", "traceback", "warning", "noise", "nonsense", "hang", "memory", "crash")
+FAILURES = (
+    "vague",
+    "traceback",
+    "warning",
+    "noise",
+    "untidy",
+    "nonsense",
+    "hang",
+    "memory",
+    "crash",
+)
 LAST_RESORT = "cannot be understood"
 
 
@@ -131,6 +143,8 @@ def _judge(target: str, path: Path) -> Outcome:
         except EnergyOptError as error:
             if LAST_RESORT in str(error):
                 return Outcome("vague", _cause(error.__cause__ or error), _trace(error))
+            if not str(error).isprintable():
+                return Outcome("untidy", _cause(error), str(error))
             return Outcome(
                 "refused", re.sub(r"[\d,]+", "#", str(error).replace(str(path), ""))[:100]
             )
@@ -170,12 +184,16 @@ def child(pipe: Connection, target: str, folder: Path, corpus: list[bytes]) -> N
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     path = folder / "model.onnx"
+    stacks = (folder / "stack.txt").open("w+")
     while (seed := pipe.recv()) is not None:
         path.write_bytes(mutant(seed, corpus))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         start = time.perf_counter()
         pipe.send("started")
+        stacks.truncate(0)
+        faulthandler.dump_traceback_later(0.9 * MOST_SECONDS, file=stacks)
         outcome = judge(target, path)
+        faulthandler.cancel_dump_traceback_later()
         spent = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         if peak * 1024 > MOST_BYTES and peak > before:
@@ -226,9 +244,17 @@ class Worker:
             self._replace()
             return Outcome("crash", f"exit status {code}"), 0.0
         if time.perf_counter() - self.started > MOST_SECONDS:
+            stack = (Path(self.folder.name) / "stack.txt").read_text().replace("\0", "")
+            ours = re.findall(r'/energy_opt/\S*?(\w+\.py)", line (\d+)', stack)
             self._replace()
-            return Outcome("hang", f"over {MOST_SECONDS:g} s"), MOST_SECONDS
+            where = " < ".join(":".join(frame) for frame in ours[:3])
+            return Outcome("hang", f"over {MOST_SECONDS:g} s in {where}", stack), MOST_SECONDS
         return None
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.folder.cleanup()
 
     def _replace(self) -> None:
         self.process.kill()
@@ -286,6 +312,8 @@ def fuzz(options: argparse.Namespace) -> dict[tuple[str, str], list[Found]]:
                 )
             busy.remove(worker)
             idle.append(worker)
+    for worker in workers:
+        worker.close()
     report(options, kinds, refusals, found, slowest)
     if options.save:
         save(options.save, found, models)

@@ -66,10 +66,11 @@ _TRACES: Final = re.compile(rb"\x0a[\x00-\x7f]pkg\.torch\.onnx\.(?:stack_trace|f
 _SAYS_EXTERNAL: Final = re.compile(rb"(?:\x70|\xf0\x80{0,8}\x00)[\x01\x81]")
 
 MAX_DEPTH: Final = 100  # nested messages, the limit of protobuf itself: 33 subgraphs
-MAX_GRAPH_BYTES: Final = 512 * 2**20
+MAX_GRAPH_BYTES: Final = 256 * 2**20
+MAX_TINY: Final = 5_000_000  # fields of up to 15 bytes; a graph of 100,000 nodes has a million
 BLOB_BYTES: Final = 2**20
 TRACE_BYTES: Final = 256
-_LARGE_BYTES = 2**24
+_LARGE_BYTES = 2**22
 
 OMITTED: Final = "omitted-by-energy-opt:"
 STRIPPED: Final = "stripped-by-energy-opt"
@@ -135,6 +136,9 @@ class Rewriter:
         self._out.clear()
         if len(joined) > _LARGE_BYTES:
             forget(self.data, 0, len(self.data))
+            # A message of 2 bytes takes 200 once parsed: 60 MB of them would fill 6 GB.
+            if (tiny := _count_tiny(joined)) > MAX_TINY:
+                raise WireError(0, f"{tiny:,} tiny fields; no real model is cut so fine")
         return joined
 
     def _message(self, kind: str, start: int, end: int, depth: int) -> int:
@@ -261,6 +265,16 @@ class Rewriter:
     def _put(self, piece: bytes) -> int:
         self._out.append(piece)
         return len(piece)
+
+
+# Every byte by whether it can be the tag of a delimited field, its length if tiny, both or neither.
+_ROLES = bytes(b"NTLB"[(byte & 7 == DELIMITED) + 2 * (byte < 16)] for byte in range(256))
+
+
+def _count_tiny(serialized: bytes) -> int:
+    """At least the number of fields of up to 15 bytes, counted without a loop over them."""
+    roles = serialized.translate(_ROLES)
+    return sum(roles.count(pair) for pair in (b"TL", b"TB", b"BL")) + 2 * roles.count(b"BB")
 
 
 def _declared(entries: Mapping[str, str]) -> WeightPlace:

@@ -194,6 +194,13 @@ def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wire.read_model(path)
 
 
+def test_tiny_messages_by_the_million(tmp_path: Path) -> None:
+    # 30 bytes of 2-byte attributes in each node: 1.3 GB once parsed, from 13 MB
+    node = proto.delimited(1, b"\x22\x04Relu" + b"\x2a\x00" * 15)
+    data = proto.delimited(7, node * 350_000) + OPSET
+    assert "tiny fields; no real model is cut so fine" in refusal(written(tmp_path, data))
+
+
 def test_two_tensors_in_one_attribute_do_not_merge(tmp_path: Path) -> None:
     # protobuf would merge them into one that is external with the first one's file name.
     named = tensor("named")
