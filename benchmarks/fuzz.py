@@ -8,7 +8,8 @@
 A seed makes a mutant from the small models that the onnx package carries and from examples/ (`mutant` in
 tests/frontend/mutations.py). An outcome is `answer`, `refused` (an EnergyOptError), or a failure: `vague` (refused,
 but only by the last resort that turns any exception into a message), `traceback`, `warning`, `noise` (it logs),
-`untidy` (a message of several lines or with control characters), `nonsense` (an answer that is negative or not finite), `hang` (over 5 s), `memory` (over 1 GB) or `crash`.
+`untidy` (a message of several lines or with control characters), `nonsense` (an answer that is negative or not
+finite), `hang` (over 5 s), `memory` (over 1 GB) or `crash`.
 Exit status 1 if any failed.
 """
 
