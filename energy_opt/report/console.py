@@ -234,11 +234,11 @@ def next_steps(analysis: Mapping[str, Any]) -> RenderableType | None:
     table.add_column(no_wrap=True, style="bold green")
     table.add_column()
     for position, step in enumerate(steps, 1):
-        body = Text().append(plain(step.get("title"), 200), "bold")
+        body = Text().append(text.sentence(step.get("title"), 200), "bold")
         if amount := text.saving(step):
             body.append(f"  {amount}", "green")
         if step.get("detail"):
-            body.append("\n" + plain(step["detail"], 600))
+            body.append("\n" + text.sentence(step["detail"], 600))
         if step.get("command"):
             body.append("\n" + plain(step["command"], 300), "cyan")
         table.add_row(f"{position}.", body)
@@ -299,6 +299,9 @@ def _lines(
 def _visible(node: Node, total: float, least: float) -> list[Node]:
     shown = [child for child in node.children if child.energy_j >= least * total]
     hidden = [child for child in node.children if child.energy_j < least * total]
+    # One small module is named, unless it is nothing: a line for it is needed anyway.
+    if len(hidden) == 1 and hidden[0].energy_j >= 1e-4 * total:
+        shown, hidden = [*shown, *hidden], []
     if hidden:
         what = "smaller modules" if len(hidden) > 1 else "smaller module"
         shown.append(_rest(f"{len(hidden)} {what}", hidden))

@@ -323,7 +323,7 @@ def _axis(title: str, low: float, high: float) -> dict[str, Any]:
         "type": "log",
         "title": {"text": title},
         "range": [math.log10(low), math.log10(high)],
-        "exponentformat": "SI",
+        "exponentformat": "SI extended",
         "dtick": 1,
         "zeroline": False,
     }

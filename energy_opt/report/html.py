@@ -118,7 +118,10 @@ def _left_out(analysis: Mapping[str, Any]) -> str:
     count, part = figures.without_arithmetic(analysis)
     if not count:
         return ""
-    return f"{count:,} ops that do no arithmetic ({units.share(part) or '0 %'} of the energy) have no place in it."
+    energy = f" ({units.share(part)} of the energy)" if part > 0 else ""
+    if count == 1:
+        return f"One op that does no arithmetic{energy} has no place in it."
+    return f"{count:,} ops that do no arithmetic{energy} have no place in it."
 
 
 def _details(title: str, how: str, content: str, opened: bool = False) -> str:

@@ -87,9 +87,9 @@ def advice(analysis: Mapping[str, Any]) -> str:
             f"<br><code>{html_text(step['command'], 300)}</code>" if step.get("command") else ""
         )
         items.append(
-            f"<li><b>{html_text(step.get('title'), 200)}</b>"
+            f"<li><b>{html_text(text.sentence(step.get('title'), 200))}</b>"
             + (f" <span class='tag good'>{html_text(amount)}</span>" if amount else "")
-            + f"<br>{html_text(step.get('detail') or '', 800)}{command}</li>"
+            + f"<br>{html_text(text.sentence(step.get('detail') or '', 800))}{command}</li>"
         )
     return f"<h2>What would help</h2><ol class=advice>{''.join(items)}</ol>" if items else ""
 
@@ -163,7 +163,7 @@ def small_print(analysis: Mapping[str, Any]) -> str:
         *text.assumptions(analysis),
         *(analysis.get("notes") or ()),
     ]
-    lines += [f"<li>{html_text(line, 600)}</li>" for line in found]
+    lines += [f"<li>{html_text(text.sentence(line, 600))}</li>" for line in found]
     return f"<h2>How sure is this?</h2><ul class=notes>{''.join(lines)}</ul>"
 
 

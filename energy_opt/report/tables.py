@@ -62,7 +62,7 @@ def share_column(total: float) -> Column:
     def cell(row: Mapping[str, Any]) -> tuple[object, str]:
         part = (row.get("energy_j") or 0.0) / total if total else 0.0
         bar = f'<span class="bar"><i style="width:{100 * min(1.0, part):.2f}%"></i></span>'
-        return part, f"{bar} {html_text(units.share(part))}"
+        return part, f'{bar} <span class="pct">{html_text(units.share(part))}</span>'
 
     return Column("share", cell)
 
@@ -113,7 +113,7 @@ def module_rows(analysis: Mapping[str, Any]) -> str:
             f'<tr><td style="padding-left:{0.6 + 1.2 * min(depth, 12):.1f}em">{html_text(node.label, 80)}{times}</td>'
             f"<td class=quiet>{html_text(node.type, 60)}</td>"
             f'<td class=n><span class="bar"><i style="width:{100 * min(1.0, part):.2f}%"></i></span> '
-            f"{html_text(units.share(part))}</td>"
+            f'<span class="pct">{html_text(units.share(part))}</span></td>'
             f"<td class=n>{units.energy(node.energy_j)}</td><td class=n>{units.time(node.totals['latency_s'])}</td>"
             f"<td class=n>{units.count(node.totals['macs'])}</td>"
             f"<td class=n>{units.count(node.totals['parameters'])}</td></tr>"

@@ -176,6 +176,12 @@ def footprint(analysis: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return rows
 
 
+def sentence(value: object, limit: int) -> str:
+    """`value` made plain, with a capital first letter."""
+    shown = plain("" if value is None else value, limit)
+    return shown[:1].upper() + shown[1:]
+
+
 def saving(advice: Mapping[str, Any]) -> str:
     """What a step is predicted to save: `saves 0.55 J (54 %)`; empty where nobody predicted it."""
     joules, fraction = advice.get("saving_j"), advice.get("saving_fraction")
