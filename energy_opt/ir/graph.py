@@ -50,7 +50,8 @@ class Graph:
     path to its class name. `notes` are the sentences that a report should repeat.
 
     What a runtime will do with the graph without the graph changing is said beside it: `folded` holds the nodes that
-    are evaluated once, before any inference, and `fused` maps a node to the group that runs as one kernel.
+    are evaluated once, before any inference, `fused` maps a node to the group that runs as one kernel, and `types` maps
+    an element type to the one that is computed in instead.
     """
 
     model: onnx_ir.Model
@@ -61,6 +62,7 @@ class Graph:
     notes: list[str] = field(default_factory=list)
     fused: Mapping[onnx_ir.Node, str] = field(default_factory=dict)
     folded: frozenset[onnx_ir.Node] = frozenset()
+    types: Mapping[onnx_ir.DataType, onnx_ir.DataType] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@ view. Graph inputs and weights belong to the caller and are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,22 +15,27 @@ import onnx_ir
 from energy_opt.ir.dims import Dim, Evaluator, Value
 
 
+Step = tuple[onnx_ir.Node, bool]
+"""A node in the order of the schedule, and whether it is a view."""
+
+
 class Timeline:
     """Allocations and frees in the order of the schedule, as sizes that are formulas."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, schedule: Iterable[Step], nbytes: Callable[[onnx_ir.Value], Dim]
+    ) -> None:
         self._sizes: list[Dim] = []
         self._events: list[tuple[int, list[int]]] = []  # (slot allocated or -1, slots freed after)
         self._slot: dict[onnx_ir.Value, int] = {}
-        self._uses: dict[int, int] = {}
+        self._uses: list[int] = []
+        for node, view in schedule:
+            self._visit(node, nbytes, view)
 
-    def enter(self, graph: onnx_ir.Graph) -> None:
-        """Begin a graph or a body: its outputs stay alive."""
-        self._pinned = getattr(self, "_pinned", set()) | set(graph.outputs)
-
-    def visit(self, node: onnx_ir.Node, nbytes: Callable[[onnx_ir.Value], Dim], view: bool) -> None:
+    def _visit(self, node: onnx_ir.Node, nbytes: Callable[[onnx_ir.Value], Dim], view: bool) -> None:
         """Account one node: its outputs appear, then inputs with no further use go."""
         source = node.inputs[0] if view and node.inputs else None
+        touched: list[int] = []
         for output in node.outputs:
             slot = self._slot.get(source) if source is not None else None
             if slot is None:
@@ -38,21 +43,18 @@ class Timeline:
                     continue  # a view of an input or a weight owns nothing
                 slot = len(self._sizes)
                 self._sizes.append(nbytes(output))
-                self._uses[slot] = 0
+                self._uses.append(0)
                 self._events.append((slot, []))
             self._slot[output] = slot
-            self._uses[slot] += _consumers(output) + (output in self._pinned)
-        freed = []
+            # A graph output has one reader more, the caller, who never lets go.
+            self._uses[slot] += len(output.uses()) + output.is_graph_output()
+            touched.append(slot)
         for value in node.inputs:
             slot = self._slot.get(value) if value is not None else None
             if slot is not None:
                 self._uses[slot] -= 1
-                if self._uses[slot] == 0:
-                    freed.append(slot)
-        for output in node.outputs:
-            slot = self._slot.get(output)
-            if slot is not None and self._uses[slot] == 0 and slot not in freed:
-                freed.append(slot)
+                touched.append(slot)
+        freed = [slot for slot in dict.fromkeys(touched) if self._uses[slot] == 0]
         if freed:
             self._events.append((-1, freed))
 
@@ -69,6 +71,3 @@ class Timeline:
                 live = live - sizes[gone]
         return peak
 
-
-def _consumers(value: onnx_ir.Value) -> int:
-    return len(value.uses())

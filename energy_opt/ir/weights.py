@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import onnx_ir
@@ -12,7 +13,8 @@ from energy_opt.ir.op import bytes_of
 class Weights:
     """Weights as they are claimed by nodes in schedule order; each once, however often it is shared."""
 
-    def __init__(self) -> None:
+    def __init__(self, types: Mapping[onnx_ir.DataType, onnx_ir.DataType]) -> None:
+        self._types = types
         self._seen: set[Any] = set()
         self._moved: dict[onnx_ir.Value, tuple[int, int]] = {}
 
@@ -48,6 +50,7 @@ class Weights:
         numel = 1
         for dim in value.shape.dims:
             numel *= int(dim)  # type: ignore[arg-type]
-        size = bytes_of(numel, value.dtype)
-        learned = len(value.shape.dims) and (value.dtype.is_floating_point() or value.dtype.bitwidth <= 8)
+        dtype = self._types.get(value.dtype, value.dtype)
+        size = bytes_of(numel, dtype)
+        learned = len(value.shape.dims) and (dtype.is_floating_point() or dtype.bitwidth <= 8)
         return (numel if learned else 0), int(size)

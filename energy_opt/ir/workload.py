@@ -23,7 +23,7 @@ from energy_opt.ir.graph import (
     path_of,
     subgraphs,
 )
-from energy_opt.ir.memory import Timeline
+from energy_opt.ir.memory import Step, Timeline
 from energy_opt.ir.op import Op, Tensor, Work
 from energy_opt.ir.row import Row, Use
 from energy_opt.ir.rules import lookup
@@ -47,7 +47,8 @@ class Workload(Sequence[Row]):
     dims: dict[str, DimInfo]
     notes: list[str]
     unmodelled: dict[str, int]
-    timeline: Timeline
+    schedule: list[Step]
+    nbytes: Callable[[onnx_ir.Value], Dim]
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -73,7 +74,11 @@ class Workload(Sequence[Row]):
 
     def peak_activation_bytes(self, binding: Mapping[str, Any]) -> Value:
         """Largest sum of live activation bytes over the graph's schedule, inputs and weights excluded."""
-        return self.timeline.peak_bytes(binding)
+        return self._timeline.peak_bytes(binding)
+
+    @cached_property
+    def _timeline(self) -> Timeline:
+        return Timeline(self.schedule, self.nbytes)
 
     @cached_property
     def formulas(self) -> dict[str, Dim]:
@@ -118,16 +123,17 @@ class _Reader:
         self.versions = graph.model.opset_imports
         self.tensors: dict[Any, int] = {}
         self.tensor_list: list[Tensor] = []
+        self.sizes: list[Dim] = []  # activation bytes of each tensor
         self.of_value: dict[onnx_ir.Value, int] = {}
         self.signatures: dict[Any, _Signature] = {}
-        self.timeline = Timeline()
+        self.schedule: list[Step] = []
         self.unmodelled: Counter[str] = Counter()
         self.nodes = 0
         self.initializers: set[onnx_ir.Value] = set(graph.model.graph.initializers.values())
         self.folded = {output for node in graph.folded for output in node.outputs}
         self.rows: dict[Any, tuple[Callable[[], Row], list[Use]]] = {}
         self.groups: dict[str, list[_Member]] = {}
-        self.weights = Weights()
+        self.weights = Weights(graph.types)
 
     def read(self, strict: bool) -> Workload:
         for node, times in self._walk(self.graph.model.graph, 1):
@@ -154,7 +160,8 @@ class _Reader:
             dims=dict(graph.dims),
             notes=self.notes,
             unmodelled=dict(self.unmodelled),
-            timeline=self.timeline,
+            schedule=self.schedule,
+            nbytes=self._nbytes,
         )
 
     # -- the schedule ------------------------------------------------------------------------------------------------
@@ -162,7 +169,6 @@ class _Reader:
     def _walk(self, graph: onnx_ir.Graph, times: Dim) -> Iterator[tuple[onnx_ir.Node, Dim]]:
         """Nodes in order with how often they run; bodies of control flow come before their own node."""
         pending: list[Iterator[tuple[onnx_ir.Node, Dim, bool]]] = [_schedule(graph, times)]
-        self.timeline.enter(graph)
         while pending:
             for node, count, expanded in pending[-1]:
                 bodies = subgraphs(node) if not expanded else ()
@@ -172,7 +178,6 @@ class _Reader:
                 pending.append(iter([(node, count, True)]))
                 for body, inner in reversed(self._bodies(node, count, bodies)):
                     self.initializers.update(body.initializers.values())
-                    self.timeline.enter(body)
                     pending.append(_schedule(body, inner))
                 break
             else:
@@ -198,7 +203,7 @@ class _Reader:
         signature = self._signature(node)
         folded = node in self.graph.folded
         if not folded:
-            self.timeline.visit(node, self._nbytes, signature.kind == "view")
+            self.schedule.append((node, signature.kind == "view"))
         if not signature.modelled:
             name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
             self.unmodelled[name] += 1
@@ -280,17 +285,21 @@ class _Reader:
             shape = value.shape
             values = shapes.known_values(value)
             constant = value in self.initializers or value in self.folded or _is_constant(value)
-            key = (None if shape is None else tuple(shape.dims), value.dtype, constant, values)
+            dtype = value.dtype
+            if dtype is not None:
+                dtype = self.graph.types.get(dtype, dtype)
+            key = (None if shape is None else tuple(shape.dims), dtype, constant, values)
             index = self.tensors.get(key)
             if index is None:
                 index = self.tensors[key] = len(self.tensor_list)
-                self.tensor_list.append(Tensor(_dims(shape), value.dtype, constant, values))
+                tensor = Tensor(_dims(shape), dtype, constant, values)
+                self.tensor_list.append(tensor)
+                self.sizes.append(0 if constant else tensor.nbytes)
             self.of_value[value] = index
         return index
 
     def _nbytes(self, value: onnx_ir.Value) -> Dim:
-        tensor = self.tensor_list[self._tensor(value)]
-        return 0 if tensor.constant else tensor.nbytes
+        return self.sizes[self._tensor(value)]
 
 
 _RANK = {

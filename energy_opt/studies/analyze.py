@@ -99,14 +99,17 @@ def _advice(
     found = []
     for title, detail, options, samples in _candidates(graph, bound, device, runtime, precision):
         changed = {"device": device, "runtime": runtime, "precision": precision, "dims": bound} | options
-        other = _estimate(
-            graph,
-            changed["device"],
-            changed["runtime"],
-            changed["precision"],
-            False,
-            changed["dims"],
-        )
+        if options.keys() <= {"dims"}:  # the rows are the same, only their sizes change
+            other = estimate(base.workload, device, runtime, changed["dims"])
+        else:
+            other = _estimate(
+                graph,
+                changed["device"],
+                changed["runtime"],
+                changed["precision"],
+                False,
+                changed["dims"],
+            )
         saving_j = float(base.energy_j) - float(other.energy_j) / samples
         fraction = saving_j / float(base.energy_j) if base.energy_j else 0.0
         if fraction >= _WORTH_SAYING:
