@@ -17,6 +17,7 @@ from energy_opt.ir.shapes.info import (
     Info,
     Scalar,
     array,
+    fitting,
     flat,
 )
 from energy_opt.ir.shapes.registry import ops, shape_rule
@@ -84,7 +85,7 @@ def same(call: Call) -> Sequence[Info]:
         values = tuple(unary(function, call, value) for value in x.values)
     elif call.op == "Clip":
         values = _clip(call, x)
-    return [Info(x.shape, x.dtype, values)]
+    return [Info(x.shape, x.dtype, fitting(values, x.dtype))]
 
 
 def _clip(call: Call, x: Info) -> tuple[Scalar, ...] | None:
@@ -132,7 +133,7 @@ def _binary(call: Call, a: Info, b: Info, dtype: onnx_ir.DataType | None) -> Inf
         if call.version < 7
         else broadcast(call, (a.shape, b.shape))
     )
-    return Info(shape, dtype, _followed(call, [a, b], shape))
+    return Info(shape, dtype, fitting(_followed(call, [a, b], shape), dtype))
 
 
 def _broadcast_v1(
@@ -166,14 +167,20 @@ def variadic(call: Call) -> Sequence[Info]:
         call.fail("no inputs")
     shape = broadcast(call, [info.shape for info in inputs])
     dtype = next((info.dtype for info in inputs if info.dtype is not None), None)
-    return [Info(shape, dtype, None if call.op == "Mean" else _followed(call, inputs, shape))]
+    return [
+        Info(
+            shape,
+            dtype,
+            None if call.op == "Mean" else fitting(_followed(call, inputs, shape), dtype),
+        )
+    ]
 
 
 def _followed(
     call: Call, inputs: list[Info], shape: tuple[Dim, ...] | None
 ) -> tuple[Scalar, ...] | None:
     """The elements of the result where those of all inputs are followed."""
-    function = BINARY.get(call.op)
+    function = BINARY.get("Fmod" if call.attrs.get("fmod") else call.op)
     if function is None or any(info.values is None for info in inputs):
         return None
     result = array(inputs[0])
@@ -214,7 +221,7 @@ def cast(call: Call) -> Sequence[Info]:
             values = tuple(truncated(call.space, value) for value in values)
         else:
             values = tuple(float(v) if isinstance(v, int) else v for v in values)
-    return [Info(x.shape, dtype, values, spans=x.spans)]
+    return [Info(x.shape, dtype, fitting(values, dtype), spans=x.spans)]
 
 
 def dtype_of(call: Call, code: object) -> onnx_ir.DataType | None:

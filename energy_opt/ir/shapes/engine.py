@@ -107,7 +107,7 @@ class Engine:
         """Walk the main graph."""
         graph = self.model.graph
         self._budget += 50 * len(graph)
-        for node in graph:
+        for node in graph.all_nodes():
             for value in node.outputs:
                 self._reserve(value)
         for value in (*graph.inputs, *graph.initializers.values()):

@@ -110,6 +110,12 @@ def _mod(space: Space, a: Any, b: Any, integers: bool) -> Scalar:
     return None
 
 
+def _fmod(space: Space, a: Any, b: Any, integers: bool) -> Scalar:
+    if isinstance(a, int) and isinstance(b, int) and b:
+        return abs(a) % abs(b) * (-1 if a < 0 else 1)
+    return _mod(space, a, b, integers) if isinstance(a, sympy.Expr) else None
+
+
 def _pow(space: Space, a: Any, b: Any, integers: bool) -> Scalar:
     if not isinstance(b, (int, float)) or not 0 <= b <= 8 or a is None:
         return None
@@ -177,6 +183,7 @@ BINARY: dict[str, Callable[[Space, Any, Any, bool], Scalar]] = {
     "Mul": _arith(lambda a, b: a * b),
     "Div": _div,
     "Mod": _mod,
+    "Fmod": _fmod,
     "Pow": _pow,
     "Max": _lattice(True),
     "Min": _lattice(False),

@@ -217,8 +217,8 @@ def _counted(
     if not math.isfinite(exact) or exact > MAX_DIM:
         call.fail(f"from {first} to {last} by {by} is more than a tensor can hold")
     number = max(0, math.ceil(exact))
-    values = tuple(float(first + i * by) for i in range(number)) if number <= 64 else None
-    return Info((number,), dtype, values)
+    followed = tuple(float(first + i * by) for i in range(number)) if number <= 64 else None
+    return Info((number,), dtype, followed)
 
 
 @shape_rule("NonZero")

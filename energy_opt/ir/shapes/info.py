@@ -33,6 +33,13 @@ SHAPE_INTEGERS = frozenset(
         onnx_ir.DataType.BOOL,
     }
 )
+_RANGES: dict[onnx_ir.DataType, tuple[int, int]] = {
+    dtype: (-(2 ** (dtype.bitwidth - 1)), 2 ** (dtype.bitwidth - 1) - 1)
+    if dtype.is_signed()
+    else (0, 2**dtype.bitwidth - 1)
+    for dtype in SHAPE_INTEGERS
+    if dtype is not onnx_ir.DataType.BOOL
+}
 FLOATS = frozenset(
     {
         onnx_ir.DataType.FLOAT,
@@ -209,6 +216,19 @@ def array(info: Info) -> np.ndarray[Any, np.dtype[np.object_]] | None:
     flat = np.empty(len(info.values), dtype=object)
     flat[:] = info.values
     return flat.reshape(info.shape)
+
+
+def fitting(
+    values: tuple[Scalar, ...] | None, dtype: onnx_ir.DataType | None
+) -> tuple[Scalar, ...] | None:
+    """The elements without those that the type cannot hold: there a runtime would wrap around."""
+    limits = None if dtype is None else _RANGES.get(dtype)
+    if values is None or limits is None:
+        return values
+    low, high = limits
+    if all(not isinstance(v, int) or low <= v <= high for v in values):
+        return values
+    return tuple(None if isinstance(v, int) and not low <= v <= high else v for v in values)
 
 
 def flat(elements: Any) -> tuple[Scalar, ...] | None:
