@@ -10,11 +10,27 @@ from energy_opt.report.escape import finite
 
 
 def render(analysis: Mapping[str, Any]) -> str:
-    """The analysis as strict JSON that ends in a newline: pure ASCII, numbers unrounded, no NaN.
+    """The analysis as strict JSON, one line per field and per list entry: pure ASCII, numbers unrounded, no NaN.
 
     Names appear exactly as the model has them; as `\\u` escapes nothing in them can reach a terminal.
     """
-    return json.dumps(_strict(analysis), ensure_ascii=True, allow_nan=False, indent=1) + "\n"
+    fields = [f"{_one_line(str(name))}: {_lines(value)}" for name, value in analysis.items()]
+    # DEL is the one control character that JSON does not escape; it can only stand inside a string.
+    return ("{\n" + ",\n".join(fields) + "\n}\n").replace("\x7f", "\\u007f")
+
+
+def _lines(value: object) -> str:
+    # Python's own encoder is fast only without indentation, and a model may have 100,000 ops.
+    if not isinstance(value, list) or not value:
+        return _one_line(value)
+    return "[\n " + ",\n ".join(_one_line(item) for item in value) + "\n]"
+
+
+def _one_line(value: object) -> str:
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return json.dumps(_strict(value), allow_nan=False)
 
 
 def _strict(value: object) -> object:

@@ -23,6 +23,7 @@ NASTY = [
     "line\nbreak\r",
     "%{customdata[0]}<b>bold</b>&lt;",
     chr(0x9B) + "31mC1",
+    "del" + chr(0x7F),
     "x" * 5000,
     "名前/層",
     chr(0xD800) + "lone",
