@@ -28,6 +28,7 @@ demo: $(VENV)/.core
 	@echo "  $(BIN)/energy-opt analyze path/to/model.onnx --device $(DEMO_DEVICE) --dim batch=8"
 	@echo "  $(BIN)/energy-opt devices"
 	@echo "  $(BIN)/energy-opt --help"
+	@echo "To type energy-opt alone, activate the environment once: source $(BIN)/activate"
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(ARGS)
