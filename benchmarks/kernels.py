@@ -48,7 +48,9 @@ def executed(model: onnx.ModelProto) -> collections.Counter[str]:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.optimized_model_filepath = str(target)
         options.log_severity_level = 3
-        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
+        options.add_session_config_entry(
+            "session.optimized_model_external_initializers_file_name", "weights.bin"
+        )
         onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
         graph = onnx.load(target, load_external_data=False).graph
     return collections.Counter(node.op_type for node in graph.node)
@@ -66,20 +68,35 @@ def predicted(path: Path) -> collections.Counter[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rows = []
-    for path in options.models or [EXAMPLES / f"{n}.onnx" for n in ("bert-base", "distilbert", "resnet50", "vit-b16")]:
+    for path in options.models or [
+        EXAMPLES / f"{n}.onnx" for n in ("bert-base", "distilbert", "resnet50", "vit-b16")
+    ]:
         real = executed(with_random_weights(path))
         ours = predicted(path)
-        kernels = {"ours": sum(ours.values()), "onnxruntime": sum(n for op, n in real.items() if op not in NOT_KERNELS)}
-        print(f"{path.name}: predicted {kernels['ours']} kernels, ONNX Runtime runs {kernels['onnxruntime']}")
+        kernels = {
+            "ours": sum(ours.values()),
+            "onnxruntime": sum(n for op, n in real.items() if op not in NOT_KERNELS),
+        }
+        print(
+            f"{path.name}: predicted {kernels['ours']} kernels, ONNX Runtime runs {kernels['onnxruntime']}"
+        )
         print("   ours        ", dict(ours.most_common(14)))
         print("   onnxruntime ", dict(real.most_common(18)))
         rows += [
-            {"benchmark": "kernels", "setting": path.name, "method": m, "metric": "kernels", "value": v}
+            {
+                "benchmark": "kernels",
+                "setting": path.name,
+                "method": m,
+                "metric": "kernels",
+                "value": v,
+            }
             for m, v in kernels.items()
         ]
     if options.json:
