@@ -81,7 +81,11 @@ def inputs():
 
 def run_body(body: str, path: Path, runs: int) -> tuple[float, float] | str:
     """(median CPU s of the timed part, peak RSS in MB), or why it failed."""
-    script = PRELUDE + body + "\nprint('@', seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    script = (
+        PRELUDE
+        + body
+        + "\nprint('@', seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
     seconds, memory = [], []
     for _ in range(runs):
         done = subprocess.run(
@@ -178,9 +182,15 @@ assert energy.shape == (1_000_000,)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("models", nargs="*", type=Path)
-    parser.add_argument("--nodes", default="10000,100000", help="sizes of synthetic graphs, comma-separated; '' for none")
+    parser.add_argument(
+        "--nodes",
+        default="10000,100000",
+        help="sizes of synthetic graphs, comma-separated; '' for none",
+    )
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", type=Path, help="also write the rows here")
     options = parser.parse_args()
@@ -191,17 +201,33 @@ def main() -> None:
         if isinstance(result, str):
             print(f"{setting:28} {method:46} failed: {result}")
             return
-        print(f"{setting:28} {method:46} {result[0]:8.3f} CPU s {result[1]:8.0f} MB peak", flush=True)
+        print(
+            f"{setting:28} {method:46} {result[0]:8.3f} CPU s {result[1]:8.0f} MB peak", flush=True
+        )
         for metric, value in zip(("cpu_s", "peak_mb"), result, strict=True):
-            rows.append({"benchmark": "speed", "setting": setting, "method": method, "metric": metric, "value": value})
+            rows.append(
+                {
+                    "benchmark": "speed",
+                    "setting": setting,
+                    "method": method,
+                    "metric": metric,
+                    "value": value,
+                }
+            )
 
-    report("-", "python -c 'import energy_opt'", run_command(["-c", "import energy_opt"], options.runs))
+    report(
+        "-", "python -c 'import energy_opt'", run_command(["-c", "import energy_opt"], options.runs)
+    )
     report("-", "energy-opt --help", run_command(["-m", "energy_opt", "--help"], options.runs))
     for model in models:
         path = model.resolve()
         for method, body in BODIES.items():
             report(model.name, method, run_body(body, path, options.runs))
-        report(model.name, "energy-opt analyze, whole process", run_command(["-m", "energy_opt", "analyze", str(path)], options.runs))
+        report(
+            model.name,
+            "energy-opt analyze, whole process",
+            run_command(["-m", "energy_opt", "analyze", str(path)], options.runs),
+        )
     if any("bert" in model.name for model in models):
         bert = next(model for model in models if "bert" in model.name)
         report(bert.name, "1,000,000 (batch, seq) points of energy", million_points(bert.resolve()))
@@ -209,7 +235,11 @@ def main() -> None:
         for nodes in (int(n) for n in options.nodes.split(",") if n):
             path = Path(folder) / f"chain{nodes}.onnx"
             chain(nodes, path)
-            report(f"{nodes} nodes", "energy-opt analyze, whole process", run_command(["-m", "energy_opt", "analyze", str(path)], 1))
+            report(
+                f"{nodes} nodes",
+                "energy-opt analyze, whole process",
+                run_command(["-m", "energy_opt", "analyze", str(path)], 1),
+            )
     usage = resource.getrusage(resource.RUSAGE_SELF)
     print(f"(this script itself: {usage.ru_utime + usage.ru_stime:.1f} CPU s)")
     if options.json:
