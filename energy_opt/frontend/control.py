@@ -37,7 +37,11 @@ def name_unknown_dims(graph: Graph) -> None:
             used |= free_symbols([trips])
         for value in node.outputs:
             for dim in value.shape.dims if value.shape is not None else ():
-                if not isinstance(dim, int) and dim.value not in graph.dims and dim._expr is not None:
+                if (
+                    not isinstance(dim, int)
+                    and dim.value not in graph.dims
+                    and dim._expr is not None
+                ):
                     used.update(s.name for s in dim._expr.free_symbols)
     for name in sorted(used - set(graph.dims)):
         source = minted.get(name)
@@ -55,7 +59,9 @@ def _runs_to_the_end(loop: onnx_ir.Node) -> bool:
         return True
     out = body.outputs[0]
     producer = out.producer()
-    while producer is not None and producer.op_type == "Identity" and producer.inputs[0] is not None:
+    while (
+        producer is not None and producer.op_type == "Identity" and producer.inputs[0] is not None
+    ):
         out = producer.inputs[0]
         producer = out.producer()
     if len(body.inputs) > 1 and out is body.inputs[1]:
