@@ -35,7 +35,9 @@ def load_onnx(path: str | Path) -> Graph:
 
 
 def load_proto(
-    proto: onnx.ModelProto, source: str = "model in memory", places: Mapping[str, WeightPlace] | None = None
+    proto: onnx.ModelProto,
+    source: str = "model in memory",
+    places: Mapping[str, WeightPlace] | None = None,
 ) -> Graph:
     """The graph of a model in memory. `places` says where weights are that were left in a file. See `load_onnx`."""
     try:
@@ -50,7 +52,9 @@ def load_proto(
         while root.__cause__ is not None:
             root = root.__cause__
         text = " ".join(str(root).split())[:300]
-        raise ModelError(f"{source}: the graph cannot be understood: {text or type(root).__name__}") from error
+        raise ModelError(
+            f"{source}: the graph cannot be understood: {text or type(root).__name__}"
+        ) from error
 
 
 def _build(proto: onnx.ModelProto, source: str, places: Mapping[str, WeightPlace]) -> Graph:
@@ -71,11 +75,16 @@ def _build(proto: onnx.ModelProto, source: str, places: Mapping[str, WeightPlace
 
 def _check_opsets(proto: onnx.ModelProto, source: str) -> None:
     newest = onnx.defs.onnx_opset_version()
-    versions = {entry.domain if entry.domain != "ai.onnx" else "": entry.version for entry in proto.opset_import}
+    versions = {
+        entry.domain if entry.domain != "ai.onnx" else "": entry.version
+        for entry in proto.opset_import
+    }
     version = versions.get("")
     if version is None:
         if any(node.domain in ("", "ai.onnx") for node in proto.graph.node):
-            raise ModelError(f"{source}: the file does not say which opset of the ONNX operators it uses (opset_import)")
+            raise ModelError(
+                f"{source}: the file does not say which opset of the ONNX operators it uses (opset_import)"
+            )
     elif not 1 <= version <= newest:
         raise ModelError(
             f"{source}: opset {version} is not known; this installation of onnx knows 1 to {newest}. "
@@ -184,7 +193,9 @@ def _erase(model: onnx_ir.Model) -> dict[onnx_ir.Value, onnx_ir.Shape]:
     return declared
 
 
-def _use_declared(graph: Graph, declared: dict[onnx_ir.Value, onnx_ir.Shape], symbols: Symbols) -> None:
+def _use_declared(
+    graph: Graph, declared: dict[onnx_ir.Value, onnx_ir.Shape], symbols: Symbols
+) -> None:
     """Check the shapes that the file declares against the inferred ones, and take them where those are unknown."""
     missing = False
     for value, shape in declared.items():
