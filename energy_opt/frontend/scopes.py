@@ -67,7 +67,9 @@ def _parse_namespace(namespace: str) -> tuple[str, tuple[tuple[str, str], ...]]:
 
 def _module(names: list[str], types: list[str]) -> tuple[str, tuple[tuple[str, str], ...]]:
     pairs = tuple(
-        (_clean(name), _clean(types[i].rpartition(".")[2])) for i, name in enumerate(names) if i < len(types)
+        (_clean(name), _clean(types[i].rpartition(".")[2]))
+        for i, name in enumerate(names)
+        if i < len(types)
     )
     return (_clean(names[-1]) if names else ""), pairs
 
