@@ -88,10 +88,14 @@ class Symbols:
         result = parsed.xreplace(replacement)
         return int(result) if result.is_Integer else result
 
-    def _symbol(self, text: str, value: onnx_ir.Value, axis: int, where: str, *, anonymous: bool) -> Dim:
+    def _symbol(
+        self, text: str, value: onnx_ir.Value, axis: int, where: str, *, anonymous: bool
+    ) -> Dim:
         wanted = _role(value, axis) if anonymous else _meaning(text, value, axis)
         old = self.infos.get(wanted)
-        if old is not None and (wanted == "batch" or not anonymous and wanted == _meaning(text, value, axis)):
+        if old is not None and (
+            wanted == "batch" or (not anonymous and wanted == _meaning(text, value, axis))
+        ):
             if wanted == "batch" and text not in old.aliases and anonymous:
                 self.notes.append(
                     f"{where} ({text!r}) is taken to be the same size as {old.where}: both are the batch axis"
@@ -111,7 +115,11 @@ class Symbols:
             if a == b:
                 continue
             for gone, kept in ((b, a), (a, b)):
-                if isinstance(gone, sympy.Symbol) and gone.name in self.infos and not _occurs(gone, kept):
+                if (
+                    isinstance(gone, sympy.Symbol)
+                    and gone.name in self.infos
+                    and not _occurs(gone, kept)
+                ):
                     if isinstance(kept, sympy.Symbol) and kept.name not in self.infos:
                         continue
                     if isinstance(kept, sympy.Symbol) and _prefer(gone.name, kept.name, self.infos):
@@ -203,11 +211,15 @@ def _role(value: onnx_ir.Value, axis: int) -> str:
         return "past"
     if floating and rank == 4 and axis in (2, 3):
         return ("height", "width")[axis - 2]
-    if not floating and axis == 1 or floating and rank == 3 and axis == 1 and "feature" not in name:
+    if (not floating and axis == 1) or (
+        floating and rank == 3 and axis == 1 and "feature" not in name
+    ):
         return "decoder_seq" if name.startswith("decoder") else "seq"
     if floating and rank == 3 and axis == 2:
         return "frames" if "feature" in name or "mel" in name else "features"
     if floating and rank == 2 and axis == 1:
-        return "samples" if re.search(r"audio|wave|speech|input_values|signal", name) else "features"
+        return (
+            "samples" if re.search(r"audio|wave|speech|input_values|signal", name) else "features"
+        )
     cleaned = re.sub(r"\W+", "_", name).strip("_")[:50] or "input"
     return f"{cleaned}_{axis}" if not cleaned[0].isdigit() else f"input_{cleaned}_{axis}"
