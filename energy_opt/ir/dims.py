@@ -151,7 +151,9 @@ def _compile(expression: sympy.Expr, position: Mapping[str, int]) -> Callable[..
         return lambda arguments: rounded(part(arguments))
     operation = _OPERATIONS.get(expression.func.__name__)
     if operation is None:
-        raise DimError(f"the size {expression} cannot be evaluated: {expression.func.__name__} is not arithmetic")
+        raise DimError(
+            f"the size {expression} cannot be evaluated: {expression.func.__name__} is not arithmetic"
+        )
     parts = [_compile(part, position) for part in expression.args]
     return lambda arguments: functools.reduce(operation, [part(arguments) for part in parts])
 
