@@ -44,7 +44,12 @@ def _spelled_out(erf: onnx_ir.Node) -> list[onnx_ir.Node] | None:
         return [*group, half] if half is not None and is_op(half, "Mul") else None
     for index in range(2):
         half = producer(product, index)
-        if half is not None and is_op(half, "Mul") and x in half.inputs and only_user(half) is product:
+        if (
+            half is not None
+            and is_op(half, "Mul")
+            and x in half.inputs
+            and only_user(half) is product
+        ):
             return [half, *group]
     return None
 
