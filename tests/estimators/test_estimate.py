@@ -237,7 +237,7 @@ def test_a_difference_on_one_device_is_surer_than_its_terms() -> None:
     whole, part = _estimate(TRANSFORMER, batch=64), _estimate(TRANSFORMER[:-1], batch=64)
     low, high = whole.minus(part)["latency_s_interval"]
     terms = whole.latency_s_interval[1] - whole.latency_s_interval[0]
-    assert 0 < low
+    assert low > 0
     assert high - low < 0.5 * terms
 
 
