@@ -115,7 +115,10 @@ def test_scopes_from_the_dynamo_exporters_metadata() -> None:
     proto = text_model("g (float[2, 4] x) => (float[2, 4] y) { y = Relu(x) }")
     for key, value in (
         ("pkg.torch.onnx.name_scopes", "['', 'encoder', 'encoder.layer.0', 'relu']"),
-        ("pkg.torch.onnx.class_hierarchy", "['m.Bert', 'm.Encoder', 'm.BertLayer', 'aten.relu.default']"),
+        (
+            "pkg.torch.onnx.class_hierarchy",
+            "['m.Bert', 'm.Encoder', 'm.BertLayer', 'aten.relu.default']",
+        ),
     ):
         entry = proto.graph.node[0].metadata_props.add()
         entry.key, entry.value = key, value
