@@ -41,7 +41,9 @@ def test_arrays_enter_only_at_evaluation() -> None:
 
 
 def test_float64_does_not_wrap_where_int64_would() -> None:
-    huge = 2 * 70_000_000_000 * 100_000 * B * 10_000  # a 70B model at batch 1e5, seq 1e4: 1.4e20 > 2**63
+    huge = (
+        2 * 70_000_000_000 * 100_000 * B * 10_000
+    )  # a 70B model at batch 1e5, seq 1e4: 1.4e20 > 2**63
     assert evaluate(huge, {"batch": np.array([1.0])})[0] == pytest.approx(1.4e20)  # type: ignore[index]
 
 
