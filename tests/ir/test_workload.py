@@ -36,7 +36,9 @@ def test_equal_signatures_share_a_row() -> None:
 
 
 def test_work_of_a_product_is_a_formula() -> None:
-    (row,) = eo.workload(load("g (float[N, 8] x) => (float[N, 4] y) { y = MatMul(x, w) }", w=(8, 4)))
+    (row,) = eo.workload(
+        load("g (float[N, 8] x) => (float[N, 4] y) { y = MatMul(x, w) }", w=(8, 4))
+    )
     batch = symbol("batch")
     assert row.matmul_flops == 64 * batch  # 2 * N * 8 * 4
     assert row.bytes_read == 32 * batch + 128  # 4 bytes: N*8 of x, 8*4 of w
@@ -58,7 +60,11 @@ def test_shape_arithmetic_launches_nothing() -> None:
         """g (float[N, 4] x) => (float[M] y) <int64[1] four = {4}>
         { s = Shape <start = 0, end = 1> (x)  n = Mul(s, four)  y = Reshape(x, n) }"""
     )
-    assert {row.op: row.kernels for row in eo.workload(graph)} == {"Shape": 0, "Mul": 0, "Reshape": 0}
+    assert {row.op: row.kernels for row in eo.workload(graph)} == {
+        "Shape": 0,
+        "Mul": 0,
+        "Reshape": 0,
+    }
 
 
 def test_a_moved_weight_stays_a_weight() -> None:
@@ -82,9 +88,7 @@ def test_an_op_without_a_rule_is_priced_as_traffic_and_named() -> None:
 
 
 def test_a_group_keeps_flops_and_drops_inner_traffic() -> None:
-    graph = load(
-        "g (float[N, 4] x) => (float[N, 4] y) { a = Exp(x)  b = Neg(a)  y = Relu(b) }"
-    )
+    graph = load("g (float[N, 4] x) => (float[N, 4] y) { a = Exp(x)  b = Neg(a)  y = Relu(b) }")
     plain, fused = eo.workload(graph), eo.workload(passes.fuse_elementwise(graph))
     batch = symbol("batch")
     assert len(fused) == 1
@@ -94,9 +98,7 @@ def test_a_group_keeps_flops_and_drops_inner_traffic() -> None:
 
 
 def test_a_group_still_writes_what_others_read() -> None:
-    graph = load(
-        "g (float[N, 4] x) => (float[N, 4] y, float[N, 4] a) { a = Exp(x)  y = Relu(a) }"
-    )
+    graph = load("g (float[N, 4] x) => (float[N, 4] y, float[N, 4] a) { a = Exp(x)  y = Relu(a) }")
     (row,) = eo.workload(passes.fuse_elementwise(graph))
     assert row.bytes_written == 32 * symbol("batch")
 
