@@ -49,7 +49,9 @@ def test_dims_left_free_are_one_and_said(bert: eo.Graph) -> None:
 def test_an_array_is_the_scalars(bert: eo.Graph) -> None:
     batches = np.array([1, 3, 8])
     together = eo.analyze(bert, device="a100-sxm4-40gb", batch=batches, seq=32).energy_j
-    one_by_one = [eo.analyze(bert, device="a100-sxm4-40gb", batch=int(b), seq=32).energy_j for b in batches]
+    one_by_one = [
+        eo.analyze(bert, device="a100-sxm4-40gb", batch=int(b), seq=32).energy_j for b in batches
+    ]
     np.testing.assert_allclose(together, one_by_one, rtol=1e-9)
 
 
