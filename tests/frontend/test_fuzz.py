@@ -19,26 +19,28 @@ def models() -> list[bytes]:
 
 
 def test_reading_and_stripping(models: list[bytes], tmp_path: Path) -> None:
-    path, small = tmp_path / "model.onnx", tmp_path / "small.onnx"
+    small = tmp_path / "small.onnx"
     refusals = []
     for seed in range(400):
+        path = tmp_path / f"{seed}.onnx"  # a new file: to write one anew would wait for the disk
         path.write_bytes(mutant(seed, models))
         try:
             wire.read_model(path)
         except EnergyOptError as error:
             refusals.append(str(error))
         else:
-            strip(path, small)
-            wire.read_model(small)
+            if seed % 10 == 0:  # as that waits for the disk
+                strip(path, small)
+                wire.read_model(small)
     assert 50 < len(refusals) < 350
     assert [text for text in refusals if not text.isprintable()] == []
 
 
 @pytest.mark.parametrize("start", [1000, 1100])
 def test_loading(models: list[bytes], tmp_path: Path, start: int) -> None:
-    path = tmp_path / "model.onnx"
     refused = 0
     for seed in range(start, start + 100):
+        path = tmp_path / f"{seed}.onnx"
         path.write_bytes(mutant(seed, models))
         try:
             assert energy_opt.load(str(path)).model.graph is not None
