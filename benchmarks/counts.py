@@ -18,6 +18,7 @@ import importlib.util
 import io
 import json
 import math
+import re
 import subprocess
 import sys
 import tempfile
@@ -162,8 +163,21 @@ def onnx_tool_child(path: str, inputs: dict[str, Any]) -> None:
     print(json.dumps(float(model.graph.macs[0])))
 
 
+def last_error(stderr: str) -> str:
+    """The name of the error that ended a child; "killed" where it says nothing."""
+    names = [
+        line.split(":")[0]
+        for line in stderr.splitlines()
+        if re.match(r"\w*(Error|Exception)", line)
+    ]
+    return names[-1][:18] if names else "killed"
+
+
 def onnx_tool(name: str, path: Path, sizes: dict[str, int]) -> float | str:
     """MACs by onnx-tool, or why there are none."""
+    weights_bytes = path.with_name("zeros").stat().st_size
+    if weights_bytes > MOST_WEIGHTS_BYTES:
+        return f"needs {weights_bytes / 1e9:.0f} GB"
     command = [
         sys.executable,
         __file__,
@@ -178,7 +192,7 @@ def onnx_tool(name: str, path: Path, sizes: dict[str, int]) -> float | str:
     except subprocess.TimeoutExpired:
         return f"over {TIMEOUT_S} s"
     if done.returncode:
-        return (done.stderr.strip().splitlines() or ["killed"])[-1].split(":")[0][:18]
+        return last_error(done.stderr)
     return float(done.stdout.strip().splitlines()[-1])
 
 
