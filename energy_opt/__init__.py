@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from energy_opt.estimators.device import Device
     from energy_opt.estimators.estimate import Estimate
     from energy_opt.estimators.runtime import Runtime
+    from energy_opt.frontend import load
     from energy_opt.ir.graph import Graph
     from energy_opt.ir.workload import Workload, workload
-    from energy_opt.frontend import load
     from energy_opt.studies.analyze import analyze, devices
 
 _HOME = {
@@ -53,6 +53,12 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("energy_opt.passes")
     if name not in _HOME:
         raise AttributeError(f"module 'energy_opt' has no attribute {name!r}")
+    if name in ("analyze", "Estimate"):
+        # How an estimate shows itself in a terminal or a notebook lives above it, in report/.
+        from energy_opt.estimators.estimate import Estimate
+        from energy_opt.report.display import attach
+
+        attach(Estimate)
     value = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = value
     return value

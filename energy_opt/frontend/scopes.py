@@ -15,6 +15,7 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
 _NAMESPACE = "namespace"
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
+_ARTEFACT = "_empty_nn_module_stack_from_metadata_hook"  # torch writes it where it has lost the module
 _LIMIT = 100_000  # characters of metadata that are looked at: a real module tree needs a thousandth
 _BULKY = ("pkg.torch.onnx.stack_trace", "pkg.torch.onnx.fx_node")
 
@@ -56,6 +57,8 @@ def _from_metadata(metadata: Mapping[str, str]) -> tuple[str | None, tuple[tuple
 def _parse_scopes(scopes: str, classes: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     names = [a or b for a, b in _QUOTED.findall(scopes)]
     types = [a or b for a, b in _QUOTED.findall(classes)]
+    if _ARTEFACT in names:
+        return "", ()
     return _module(names[:-1], types)  # the last scope is the traced node itself
 
 

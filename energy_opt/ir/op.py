@@ -59,6 +59,13 @@ def bytes_of(numel: Dim, dtype: onnx_ir.DataType | None) -> Dim:
     return -(-bits * numel // 8) if isinstance(numel, int) else numel * bits / 8
 
 
+def is_arithmetic(dtype: onnx_ir.DataType) -> bool:
+    """Whether the type is one that models compute in: floating, or quantized to 8 bits or fewer."""
+    if dtype in (onnx_ir.DataType.STRING, onnx_ir.DataType.UNDEFINED, onnx_ir.DataType.BOOL):
+        return False
+    return dtype.is_floating_point() or dtype.bitwidth <= 8
+
+
 @dataclass(frozen=True, slots=True)
 class Op:
     """One operator as a rule sees it. `inputs` holds None for an omitted optional input."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import onnx_ir
 
-from energy_opt.ir.op import bytes_of
+from energy_opt.ir.op import bytes_of, is_arithmetic
+
+_MAKERS = frozenset({"Constant", "ConstantOfShape"})  # where some exporters keep weights
 
 
 class Weights:
@@ -31,6 +34,8 @@ class Weights:
                 continue
             moved = self._moved.pop(value, None) or self._own(value)
             parameters, size = parameters + moved[0], size + moved[1]
+        if node.op_type in _MAKERS and not node.domain and node.outputs:
+            parameters, size = self._size(node.outputs[0])
         if folded and size:
             self._moved[node.outputs[0]] = (parameters, size)
             return 0, 0
@@ -45,12 +50,12 @@ class Weights:
             if place in self._seen:  # two names for the same bytes are one weight
                 return 0, 0
             self._seen.add(place)
+        return self._size(value)
+
+    def _size(self, value: onnx_ir.Value) -> tuple[int, int]:
         if value.shape is None or value.dtype is None or not value.shape.is_static():
             return 0, 0
-        numel = 1
-        for dim in value.shape.dims:
-            numel *= int(dim)  # type: ignore[arg-type]
         dtype = self._types.get(value.dtype, value.dtype)
-        size = bytes_of(numel, dtype)
-        learned = len(value.shape.dims) and (dtype.is_floating_point() or dtype.bitwidth <= 8)
-        return (numel if learned else 0), int(size)
+        numel = math.prod(value.shape.numpy())
+        learned = len(value.shape) > 0 and is_arithmetic(dtype)
+        return (numel if learned else 0), int(bytes_of(numel, dtype))

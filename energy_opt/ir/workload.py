@@ -24,7 +24,7 @@ from energy_opt.ir.graph import (
     subgraphs,
 )
 from energy_opt.ir.memory import Step, Timeline
-from energy_opt.ir.op import Op, Tensor, Work
+from energy_opt.ir.op import Op, Tensor, Work, is_arithmetic
 from energy_opt.ir.row import Row, Use
 from energy_opt.ir.rules import lookup
 from energy_opt.ir.weights import Weights
@@ -406,7 +406,7 @@ def _arithmetic(op: Op) -> str:
     """The type that the op computes in: of its first floating or integer operand that is not an index."""
     types = [t.dtype for t in (*op.inputs, *op.outputs) if t is not None and t.dtype is not None]
     for dtype in types:
-        if dtype.is_floating_point() or dtype.bitwidth <= 8:
+        if is_arithmetic(dtype):
             return _DTYPES.get(dtype.name, dtype.name.lower())
     return _DTYPES.get(types[0].name, types[0].name.lower()) if types else "float32"
 

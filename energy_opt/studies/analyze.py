@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -33,12 +34,13 @@ def analyze(
     runtime: str | Runtime | None = None,
     precision: str = "as-is",
     strict: bool = False,
-    **dims: Any,
+    dims: Mapping[str, Any] | None = None,
+    **sizes: Any,
 ) -> Estimate:
     """Predicted time and energy of one inference.
 
-    `model` is a Graph or what `load` takes. `dims` sets the model's free dims by name (`batch=8, seq=128`); an array
-    makes every figure an array. A dim left free is 1.
+    `model` is a Graph or what `load` takes. The model's free dims are set by name (`batch=8, seq=128`), or in `dims`
+    where a name is not a Python word; an array makes every figure an array. A dim left free is 1.
 
     Raises:
         ModelError: the model cannot be read, or `strict` is set and an op has no rule.
@@ -46,12 +48,13 @@ def analyze(
         DeviceError, UsageError: the device, runtime or precision is not known.
     """
     graph = load(model)
+    given = {**(dims or {}), **sizes}
     device = Device.load(device) if isinstance(device, str) else device
     if runtime is None:
         runtime = _DEFAULT_RUNTIME[graph.vocabulary]
     runtime = Runtime.load(runtime) if isinstance(runtime, str) else runtime
-    result = _estimate(graph, device, runtime, precision, strict, dims)
-    result.advisor = lambda: _advice(graph, result, device, runtime, precision, dims)
+    result = _estimate(graph, device, runtime, precision, strict, given)
+    result.advisor = lambda: _advice(graph, result, device, runtime, precision)
     return result
 
 
@@ -90,7 +93,6 @@ def _advice(
     device: Device,
     runtime: Runtime,
     precision: str,
-    dims: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """The changes that are predicted to save most energy per sample, at most three, each with the command to see it."""
     bound = base.dims
@@ -173,7 +175,7 @@ def _computes_in_float32(graph: Graph) -> bool:
 
 
 def _command(graph: Graph, changed: Mapping[str, Any]) -> str:
-    parts = ["energy-opt analyze", graph.source, f"--device {changed['device'].name}"]
+    parts = ["energy-opt analyze", shlex.quote(graph.source), f"--device {changed['device'].name}"]
     parts += [f"--dim {name}={size}" for name, size in changed["dims"].items()]
     parts.append(f"--runtime {changed['runtime'].name}")
     if changed["precision"] != "as-is":
