@@ -142,3 +142,30 @@ def test_a_model_in_memory_is_left_as_it_was() -> None:
     before = proto.SerializeToString(deterministic=True)
     eo.workload(eo.load(proto))
     assert onnx.ModelProto.FromString(before) == proto
+
+
+@pytest.mark.parametrize(
+    ("text", "weights", "parameters", "size"),
+    [
+        ("y = MatMul(x, w)", {"w": (4, 4)}, 16, 64),
+        ("a = MatMul(x, w)  y = MatMul(a, w)", {"w": (4, 4)}, 16, 64),  # shared: once
+        ("t = Transpose(w)  y = MatMul(x, t)", {"w": (4, 4)}, 16, 64),  # moved
+        ("s = ConstantOfShape <value: tensor = float[1] {0.5}> (n)  y = MatMul(x, s)", {}, 16, 64),
+        ("c = Constant <value: tensor = float[4] {1.0, 2.0, 3.0, 4.0}> ()  y = Add(x, c)", {}, 4, 16),
+        ("y = Add(x, one)", {}, 0, 4),  # a scalar of the exporter's is no parameter
+        ("y = Relu(x)", {"unused": (4, 4)}, 0, 0),
+    ],
+)
+def test_parameters(
+    text: str, weights: dict[str, tuple[int, ...]], parameters: int, size: int
+) -> None:
+    head = "g (float[N, 4] x) => (float[N, 4] y) <int64[2] n = {4, 4}, float one = {1.0}> "
+    work = eo.workload(load(head + "{ " + text + " }", **weights))
+    assert (work.parameters, work.weight_bytes) == (parameters, size)
+    assert sum(use.parameters for row in work for use in row.uses) == parameters
+
+
+def test_half_precision_weights_count_the_same_parameters() -> None:
+    graph = load("g (float[N, 4] x) => (float[N, 4] y) { y = MatMul(x, w) }", w=(4, 4))
+    work = eo.workload(passes.cast_fp16(graph))
+    assert (work.parameters, work.weight_bytes) == (16, 32)
