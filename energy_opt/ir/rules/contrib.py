@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from energy_opt.ir.dims import product, total
 from energy_opt.ir.op import Op, Work, bytes_of
-from energy_opt.ir.rules.arguments import given, integer, shape
+from energy_opt.ir.rules.arguments import given, integer, result, shape
 from energy_opt.ir.rules.formulas import ROTARY, divide, elements, matmul, nbytes, per_output, plus
 from energy_opt.ir.rules.registry import rule
 
@@ -82,8 +82,7 @@ def gated_position_bias(op: Op) -> Work:
 @rule("gather", "com.microsoft::RelativePositionBias")
 def position_bias(op: Op) -> Work:
     """A bucket per pair of positions: difference, comparison, logarithm, 2 scales; then the table's entry."""
-    dims = op.y.dims
-    return Work(other_flops=product((5, *dims[-2:])), bytes_read=nbytes(op.y))
+    return Work(other_flops=product((5, *result(op, 0, 2)[-2:])), bytes_read=nbytes(op.x))
 
 
 @rule("elementwise", "com.microsoft::NGramHashMapping", "com.microsoft::VarlenNGramHashMapping")

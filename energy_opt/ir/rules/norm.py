@@ -119,7 +119,8 @@ def embed_layer_norm_quantised(op: Op) -> Work:
 def engram_gate(op: Op) -> Work:
     """RMS norms of key and query, their dot product, a sigmoid gate on the value and its RMS norm."""
     normed = total((elements(op.need(0)), elements(op.need(1))))
-    return Work(other_flops=total(((RMS_NORM + 1) * normed, (RMS_NORM + 1) * elements(op.y))))
+    gated = 1 + RMS_NORM * (len(op.outputs) > 1)
+    return Work(other_flops=total(((RMS_NORM + 1) * normed, gated * elements(op.y))))
 
 
 @rule("softmax", "SoftmaxCrossEntropyLoss")
