@@ -15,7 +15,9 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
 _NAMESPACE = "namespace"
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
-_ARTEFACT = "_empty_nn_module_stack_from_metadata_hook"  # torch writes it where it has lost the module
+_ARTEFACT = (
+    "_empty_nn_module_stack_from_metadata_hook"  # torch writes it where it has lost the module
+)
 _LIMIT = 100_000  # characters of metadata that are looked at: a real module tree needs a thousandth
 _BULKY = ("pkg.torch.onnx.stack_trace", "pkg.torch.onnx.fx_node")
 
