@@ -111,7 +111,9 @@ def bind(dims: Mapping[str, DimInfo], given: Mapping[str, Any]) -> dict[str, Any
             raise DimError(_unknown_dim(key, dims))
         name = names[key]
         if name in bound:
-            raise DimError(f"dim {name!r} is given twice (its other names: {', '.join(dims[name].aliases)})")
+            raise DimError(
+                f"dim {name!r} is given twice (its other names: {', '.join(dims[name].aliases)})"
+            )
         bound[name] = _checked(key, value)
     return {name: bound.get(name, info.default) for name, info in dims.items()}
 
@@ -120,7 +122,9 @@ def _checked(name: str, value: Any) -> Any:
     import numpy as np
 
     if isinstance(value, (bool, str)) or value is None:
-        raise DimError(f"dim {name!r} must be a positive integer or an array of them, not {value!r}")
+        raise DimError(
+            f"dim {name!r} must be a positive integer or an array of them, not {value!r}"
+        )
     if isinstance(value, int):
         if value <= 0:
             raise DimError(f"dim {name!r} must be at least 1, not {value}")
@@ -128,7 +132,9 @@ def _checked(name: str, value: Any) -> Any:
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
-        raise DimError(f"dim {name!r} must be a positive integer or an array of them, not {value!r}") from None
+        raise DimError(
+            f"dim {name!r} must be a positive integer or an array of them, not {value!r}"
+        ) from None
     if array.size == 0 or not bool(np.all((array >= 1) & (array == np.floor(array)))):
         raise DimError(f"dim {name!r} must hold whole numbers of at least 1")
     return int(array) if array.ndim == 0 else array
