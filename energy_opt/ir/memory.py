@@ -14,7 +14,6 @@ import onnx_ir
 
 from energy_opt.ir.dims import Dim, Evaluator, Value
 
-
 Step = tuple[onnx_ir.Node, bool]
 """A node in the order of the schedule, and whether it is a view."""
 
@@ -22,9 +21,7 @@ Step = tuple[onnx_ir.Node, bool]
 class Timeline:
     """Allocations and frees in the order of the schedule, as sizes that are formulas."""
 
-    def __init__(
-        self, schedule: Iterable[Step], nbytes: Callable[[onnx_ir.Value], Dim]
-    ) -> None:
+    def __init__(self, schedule: Iterable[Step], nbytes: Callable[[onnx_ir.Value], Dim]) -> None:
         self._sizes: list[Dim] = []
         self._events: list[tuple[int, list[int]]] = []  # (slot allocated or -1, slots freed after)
         self._slot: dict[onnx_ir.Value, int] = {}
@@ -32,7 +29,9 @@ class Timeline:
         for node, view in schedule:
             self._visit(node, nbytes, view)
 
-    def _visit(self, node: onnx_ir.Node, nbytes: Callable[[onnx_ir.Value], Dim], view: bool) -> None:
+    def _visit(
+        self, node: onnx_ir.Node, nbytes: Callable[[onnx_ir.Value], Dim], view: bool
+    ) -> None:
         """Account one node: its outputs appear, then inputs with no further use go."""
         source = node.inputs[0] if view and node.inputs else None
         touched: list[int] = []
@@ -70,4 +69,3 @@ class Timeline:
             for gone in freed:
                 live = live - sizes[gone]
         return peak
-
