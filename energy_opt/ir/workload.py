@@ -141,7 +141,9 @@ class _Reader:
         for members in self.groups.values():
             self._add_group(members)
         if strict and self.unmodelled:
-            listing = ", ".join(f"{name} ({count}x)" for name, count in self.unmodelled.most_common())
+            listing = ", ".join(
+                f"{name} ({count}x)" for name, count in self.unmodelled.most_common()
+            )
             raise ModelError(
                 f"{self.graph.source}: no work rule for {listing}; without --strict they are priced as memory traffic"
             )
@@ -243,7 +245,9 @@ class _Reader:
                     saved_read.append(self._nbytes(value))
                     edges.append((place, index))
             for index, value in enumerate(node.outputs):
-                escapes = value.is_graph_output() or any(user not in nodes for user, _ in value.uses())
+                escapes = value.is_graph_output() or any(
+                    user not in nodes for user, _ in value.uses()
+                )
                 if not escapes and signature.kind != "view":
                     saved_write.append(self._nbytes(value))
                     edges.append((place, index, "w"))
@@ -332,7 +336,11 @@ def price(op: Op) -> _Signature:
         # Malformed operands or a shape that cannot be known: still not free, and counted as unmodelled.
         return _Signature("other", op, Work(), False)
     kind = work.kind or entry.kind
-    if kind not in ("view", "control") and op.outputs and all(t.values is not None for t in op.outputs):
+    if (
+        kind not in ("view", "control")
+        and op.outputs
+        and all(t.values is not None for t in op.outputs)
+    ):
         kind = "shape"
     return _Signature(kind, op, work, True)
 
@@ -411,10 +419,16 @@ def _arithmetic(op: Op) -> str:
     return _DTYPES.get(types[0].name, types[0].name.lower()) if types else "float32"
 
 
-_DTYPES = {"FLOAT": "float32", "DOUBLE": "float64", "UINT8": "int8", "INT4": "int8", "UINT4": "int8"}
-_DTYPES |= {
-    name: "float8" for name in ("FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ")
+_DTYPES = {
+    "FLOAT": "float32",
+    "DOUBLE": "float64",
+    "UINT8": "int8",
+    "INT4": "int8",
+    "UINT4": "int8",
 }
+_DTYPES |= dict.fromkeys(
+    ("FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ"), "float8"
+)
 
 
 def _dims(shape: onnx_ir.Shape | None) -> tuple[Dim, ...] | None:
@@ -435,7 +449,9 @@ def _key(attribute: Any) -> Any:
     value = attribute.value
     if isinstance(value, (int, float, str, bytes)):
         return value
-    if isinstance(value, (list, tuple)) and all(isinstance(v, (int, float, str, bytes)) for v in value):
+    if isinstance(value, (list, tuple)) and all(
+        isinstance(v, (int, float, str, bytes)) for v in value
+    ):
         return tuple(value)
     if attribute.type is onnx_ir.AttributeType.TENSOR:
         return (value.dtype, tuple(value.shape.dims))
