@@ -100,7 +100,12 @@ def _advice(
         return []  # a person reads advice about one point, not about an array of them
     found = []
     for title, detail, options, samples in _candidates(graph, bound, device, runtime, precision):
-        changed = {"device": device, "runtime": runtime, "precision": precision, "dims": bound} | options
+        changed = {
+            "device": device,
+            "runtime": runtime,
+            "precision": precision,
+            "dims": bound,
+        } | options
         if options.keys() <= {"dims"}:  # the rows are the same, only their sizes change
             other = estimate(base.workload, device, runtime, changed["dims"])
         else:
