@@ -38,7 +38,13 @@ GELU_AS_DYNAMO_WRITES_IT = GELU.replace(
     [
         ("fuse-gelu", GELU, {"bias": (4,)}, 6, 1),
         ("fuse-gelu", GELU_HALF_ON_THE_SIDE, {"bias": (4,)}, 6, 1),
-        ("fuse-gelu", GELU_AS_DYNAMO_WRITES_IT, {"bias": (4,)}, 6, 6),  # ONNX Runtime leaves it alone
+        (
+            "fuse-gelu",
+            GELU_AS_DYNAMO_WRITES_IT,
+            {"bias": (4,)},
+            6,
+            6,
+        ),  # ONNX Runtime leaves it alone
         ("fuse-gelu", GELU, {"bias": (3, 4)}, 6, 2),  # not a bias: Gelu alone
         (
             "fuse-gelu",
@@ -98,7 +104,10 @@ def test_groups(
     name: str, text: str, weights: dict[str, tuple[int, ...]], before: int, after: int
 ) -> None:
     graph = load(text, **weights)
-    kernels = [sum(row.kernels * len(row.uses) for row in eo.workload(g)) for g in (graph, passes.run(graph, [name]))]
+    kernels = [
+        sum(row.kernels * len(row.uses) for row in eo.workload(g))
+        for g in (graph, passes.run(graph, [name]))
+    ]
     assert kernels == [before, after]
 
 
@@ -154,4 +163,3 @@ def test_half_precision_halves_what_is_float32() -> None:
     assert [row.bytes_read for row in eo.workload(fused)] == [
         row.bytes_read for row in eo.workload(passes.run(graph, ["cast-fp16", "fuse-elementwise"]))
     ]
-
