@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 PROFILES = Path(__file__).parents[1] / "energy_opt" / "estimators" / "profiles"
 
@@ -162,70 +163,77 @@ EXTRA: list[dict[str, Any]] = [
     },
 ]
 
-# vCPUs per core, cores of a socket, fp32 FLOPs per cycle and core, all-core clock under wide vectors (GHz),
-# GB/s of the socket, GB/s that one core can move, multiples of the float32 peak in other types.
-CPUS: dict[str, tuple[str, str, int, int, int, float, float, float, dict[str, float], str]] = {
-    "Xeon Skylake": (
-        "xeon-skylake",
-        "Intel Xeon Scalable (Skylake)",
-        2,
-        24,
-        64,
-        2.4,
-        128,
-        12,
-        {},
-        "6 x DDR4-2666",
+
+class Cpu(NamedTuple):
+    """What a CPU family's vCPUs share: cores, arithmetic per cycle, clock under wide vectors, memory."""
+
+    slug: str
+    label: str
+    vcpus_per_core: int
+    cores: int
+    float32_flops_per_cycle: int
+    ghz: float
+    socket_gbs: float
+    core_gbs: float
+    memory: str
+    multiples: dict[str, float]
+
+
+_AMX = {"int8": 32.0, "bfloat16": 16.0}
+INTEL, AMD = "Intel Xeon Scalable", "AMD EPYC"
+CPUS = {
+    "Xeon Skylake": Cpu(
+        "xeon-skylake", f"{INTEL} (Skylake)", 2, 24, 64, 2.4, 128, 12, "6 x DDR4-2666", {}
     ),
-    "Xeon Cascade Lake": (
+    "Xeon Cascade Lake": Cpu(
         "xeon-cascade-lake",
-        "Intel Xeon Scalable 2nd gen (Cascade Lake)",
+        f"{INTEL} 2nd gen (Cascade Lake)",
         2,
         24,
         64,
         2.6,
         141,
         12,
-        {"int8": 4},
         "6 x DDR4-2933",
+        {"int8": 4},
     ),
-    "Xeon Ice Lake": (
+    "Xeon Ice Lake": Cpu(
         "xeon-ice-lake",
-        "Intel Xeon Scalable 3rd gen (Ice Lake)",
+        f"{INTEL} 3rd gen (Ice Lake)",
         2,
         32,
         64,
         2.8,
         205,
         13,
-        {"int8": 4},
         "8 x DDR4-3200",
+        {"int8": 4},
     ),
-    "Xeon Sapphire Rapids": (
+    "Xeon Sapphire Rapids": Cpu(
         "xeon-sapphire-rapids",
-        "Intel Xeon Scalable 4th gen (Sapphire Rapids)",
+        f"{INTEL} 4th gen (Sapphire Rapids)",
         2,
         48,
         64,
         2.7,
         307,
         13,
-        {"int8": 32, "bfloat16": 16, "float16": 2},
         "8 x DDR5-4800",
+        {**_AMX, "float16": 2},
     ),
-    "Xeon Emerald Rapids": (
+    "Xeon Emerald Rapids": Cpu(
         "xeon-emerald-rapids",
-        "Intel Xeon Scalable 5th gen (Emerald Rapids)",
+        f"{INTEL} 5th gen (Emerald Rapids)",
         2,
         48,
         64,
         2.8,
         358,
         13,
-        {"int8": 32, "bfloat16": 16, "float16": 2},
         "8 x DDR5-5600",
+        {**_AMX, "float16": 2},
     ),
-    "Xeon Granite Rapids": (
+    "Xeon Granite Rapids": Cpu(
         "xeon-granite-rapids",
         "Intel Xeon 6 (Granite Rapids)",
         2,
@@ -234,60 +242,61 @@ CPUS: dict[str, tuple[str, str, int, int, int, float, float, float, dict[str, fl
         2.9,
         614,
         15,
-        {"int8": 32, "bfloat16": 16, "float16": 16},
         "12 x DDR5-6400",
+        {**_AMX, "float16": 16},
     ),
-    "EPYC 2nd Gen (Rome)": (
+    "EPYC 2nd Gen (Rome)": Cpu(
         "epyc-rome",
-        "AMD EPYC 2nd gen (Rome)",
+        f"{AMD} 2nd gen (Rome)",
         2,
         64,
         32,
         3.0,
         205,
         12,
-        {},
         "8 x DDR4-3200",
+        {},
     ),
-    "EPYC 3rd Gen (Milan)": (
+    "EPYC 3rd Gen (Milan)": Cpu(
         "epyc-milan",
-        "AMD EPYC 3rd gen (Milan)",
+        f"{AMD} 3rd gen (Milan)",
         2,
         64,
         32,
         3.3,
         205,
         14,
-        {},
         "8 x DDR4-3200",
+        {},
     ),
-    "EPYC 4th Gen (Genoa)": (
+    "EPYC 4th Gen (Genoa)": Cpu(
         "epyc-genoa",
-        "AMD EPYC 4th gen (Genoa)",
+        f"{AMD} 4th gen (Genoa)",
         2,
         96,
         32,
         3.5,
         461,
         16,
-        {"int8": 4, "bfloat16": 2},
         "12 x DDR5-4800",
+        {"int8": 4, "bfloat16": 2},
     ),
-    "EPYC 5th Gen (Turin)": (
+    "EPYC 5th Gen (Turin)": Cpu(
         "epyc-turin",
-        "AMD EPYC 5th gen (Turin)",
+        f"{AMD} 5th gen (Turin)",
         1,
         128,
         64,
         3.6,
         576,
         18,
-        {"int8": 4, "bfloat16": 2},
         "12 x DDR5-6000",
+        {"int8": 4, "bfloat16": 2},
     ),
 }
-GRAVITONS = {
-    "graviton2": (
+GRAVITONS = (
+    Cpu(
+        "graviton2",
         "AWS Graviton2",
         1,
         64,
@@ -295,10 +304,11 @@ GRAVITONS = {
         2.5,
         205,
         12,
-        {"int8": 4, "float16": 2},
         "8 x DDR4-3200",
+        {"int8": 4, "float16": 2},
     ),
-    "graviton3": (
+    Cpu(
+        "graviton3",
         "AWS Graviton3",
         1,
         64,
@@ -306,10 +316,11 @@ GRAVITONS = {
         2.6,
         307,
         14,
-        {"int8": 8, "float16": 2, "bfloat16": 4},
         "8 x DDR5-4800",
+        {"int8": 8, "float16": 2, "bfloat16": 4},
     ),
-    "graviton4": (
+    Cpu(
+        "graviton4",
         "AWS Graviton4",
         1,
         96,
@@ -317,10 +328,10 @@ GRAVITONS = {
         2.8,
         537,
         15,
-        {"int8": 8, "float16": 2, "bfloat16": 4},
         "12 x DDR5-5600",
+        {"int8": 8, "float16": 2, "bfloat16": 4},
     ),
-}
+)
 VCPUS = 8
 
 
@@ -425,74 +436,55 @@ def _finish(facts: dict[str, Any]) -> dict[str, Any]:
 
 def cpus(row: dict[str, str]) -> list[dict[str, Any]]:
     """The profiles that a CPU row of the table stands for."""
-    # The table's columns are shifted in CPU rows: find the two numbers wherever they are.
-    numbers = [
-        float(v.split()[0])
-        for v in row.values()
-        if isinstance(v, str) and "per vCPU" in v and v[0].isdigit()
-    ]
-    low, high = min(numbers), max(numbers)
+    watts = [float(v.split()[0]) for v in row.values() if re.match(r"[0-9.]+ per vCPU", v or "")]
+    least, most = min(watts), max(watts)
     if row["device"].startswith("Graviton"):
-        return [cpu(slug, *facts, low, high, row, proxy=True) for slug, facts in GRAVITONS.items()]
-    slug, *rest = CPUS[row["device"]]
-    return [cpu(slug, *rest, low, high, row)]
+        return [cpu(family, least, most, proxy=True) for family in GRAVITONS]
+    return [cpu(CPUS[row["device"]], least, most)]
 
 
-def cpu(
-    slug: str,
-    label: str,
-    per_core: int,
-    cores: int,
-    flops_per_cycle: int,
-    ghz: float,
-    socket_gbs: float,
-    core_gbs: float,
-    multiples: dict[str, float],
-    memory: str,
-    low: float,
-    high: float,
-    row: dict[str, str],
-    proxy: bool = False,
-) -> dict[str, Any]:
-    """The profile of `VCPUS` vCPUs of a CPU family."""
-    mine = VCPUS / per_core
-    float32 = mine * flops_per_cycle * ghz * 1e9
+def cpu(family: Cpu, least: float, most: float, proxy: bool = False) -> dict[str, Any]:
+    """The profile of `VCPUS` vCPUs of a CPU family that draw so many W each."""
+    cores = VCPUS / family.vcpus_per_core
+    float32 = cores * family.float32_flops_per_cycle * family.ghz * 1e9
     peaks = {"float64": float32 / 2, "float32": float32}
-    peaks |= {dtype: float32 * by for dtype, by in multiples.items()}
+    peaks |= {dtype: float32 * by for dtype, by in family.multiples.items()}
     unverified = [
-        f"peaks: {flops_per_cycle} float32 FLOPs per cycle and core at {ghz} GHz under wide vectors, from memory",
-        f"bandwidth: {core_gbs} GB/s per core of a socket with {memory} ({socket_gbs} GB/s), from memory",
-        f"a socket of {cores} cores with {per_core} vCPU per core",
+        f"peaks: {family.float32_flops_per_cycle} float32 FLOPs per cycle and core at {family.ghz} GHz under wide "
+        "vectors, from memory",
+        f"bandwidth: {family.core_gbs} GB/s per core of a socket with {family.memory} ({family.socket_gbs} GB/s), "
+        "from memory",
+        f"a socket of {family.cores} cores with {family.vcpus_per_core} vCPU per core",
     ]
     if proxy:
         unverified.append("power: no SPECpower result; EPYC Rome stands in for it")
     return {
         "schema": "energy-opt/device/1",
-        "name": slug,
-        "label": f"{label}, {VCPUS} vCPUs",
+        "name": family.slug,
+        "label": f"{family.label}, {VCPUS} vCPUs",
         "kind": "cpu",
-        "arch": row["arch"] if not proxy else label,
-        "units": int(mine),
-        "clock_hz": ghz * 1e9,
+        "arch": re.sub(r".*\((.*)\)", r"\1", family.label),
+        "units": max(1, int(cores)),
+        "clock_hz": family.ghz * 1e9,
         "peaks": peaks,
         "vector_flops_per_s": float32,
-        "mem_bw_bytes_per_s": min(socket_gbs, core_gbs * mine) * 1e9,
-        "tdp_w": round(high * VCPUS, 3),
-        "idle_w": round(low * VCPUS, 3),
+        "mem_bw_bytes_per_s": min(family.socket_gbs, family.core_gbs * cores) * 1e9,
+        "tdp_w": round(most * VCPUS, 3),
+        "idle_w": round(least * VCPUS, 3),
         "boundary": "package",
         "energy_ground_truth": False,
         "provenance": {"peaks": "modelled", "time": "datasheet", "energy": "modelled"},
         "scaling": {
             "vcpus": VCPUS,
-            "max_vcpus": cores * per_core,
-            "socket_bw_bytes_per_s": socket_gbs * 1e9,
+            "max_vcpus": family.cores * family.vcpus_per_core,
+            "socket_bw_bytes_per_s": family.socket_gbs * 1e9,
         },
         "sources": [
             "least and most W per vCPU: Cloud Carbon Footprint, ccf-coefficients, from SPECpower",
         ],
         "unverified": unverified,
         "notes": [
-            f"{VCPUS} vCPUs of a shared socket; scale with {slug}@N. Power is these vCPUs' share of the "
+            f"{VCPUS} vCPUs of a shared socket; scale with {family.slug}@N. Power is these vCPUs' share of the "
             "whole server at the least and the most load, so it includes memory and fans",
         ],
     }

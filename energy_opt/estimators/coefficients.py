@@ -7,12 +7,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 _FLOP = "energy.flop_j."
 _ENERGY = frozenset({"energy.base_w", "energy.vector_flop_j", "energy.byte_j", "energy.start_j"})
+ENGINE = 1.5
+"""A type whose matrix peak is more than this many times the vector peak runs on a matrix engine."""
 _PRIORS = Path(__file__).parent / "priors"
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -27,28 +29,40 @@ class _Data(BaseModel):
 class KindTime(_Data):
     """How much of its peaks a kind of work attains, and what one kernel of it costs at least.
 
-    `compute` is of the matrix peak where that is the vector units' own, `tensor` where it is a matrix engine's;
-    `vector` is of the vector peak, `memory` of the bandwidth. Fractions of at most 1 keep times above the bound.
+    `compute` is of the matrix peak where that is the vector units' own, `tensor` where it is a matrix engine's,
+    `narrow` where it is an engine's for types of 8 bits and fewer; `vector` is of the vector
+    peak, `memory` of the bandwidth. Fractions of at most 1 keep times above the bound.
     """
 
     compute: Fraction
     tensor: Fraction
+    narrow: Fraction
     vector: Fraction
     memory: Fraction
     start_s: NonNegative
 
 
+class Tiles(_Data):
+    """How a matrix product falls into tiles, on GPUs.
+
+    `weight` pulls the number of waves towards its ceiling; `edge` is the cost of a small tile, as an extra length in m
+    and n; `depth` the cost of starting a tile, as an extra length in k.
+    """
+
+    weight: Annotated[float, Field(ge=0, le=1)]
+    edge: NonNegative
+    depth: NonNegative
+
+
 class TimeModel(_Data):
     """`t = start_s * kernels + (t_compute^norm + t_memory^norm)^(1/norm)` per kind of work.
 
-    `tile_weight` pulls the number of waves towards its ceiling; `tile_edge` is the cost of a small tile, as an extra
-    length in m and n; `tile_depth` the cost of starting a tile, as an extra length in k.
+    The tiles are those of matrix kernels on the vector units and on the matrix engines.
     """
 
     norm: Literal[2, 4, 8]
-    tile_weight: Annotated[float, Field(ge=0, le=1)]
-    tile_edge: NonNegative
-    tile_depth: NonNegative
+    vector_tiles: Tiles
+    engine_tiles: Tiles
     kinds: dict[str, KindTime]
 
     @field_validator("kinds")
@@ -139,11 +153,23 @@ class Coefficients:
             raise ValueError(f"draws: {name} is no coefficient of this profile")
 
 
-class EnergyPrior(_Data):
-    """Power as fractions of the TDP, which is what transfers between devices.
+class Generation(_Data):
+    """Dynamic energy of a chip generation: J per float32 FLOP of the vector units, per 16-bit FLOP of the matrix
+    engines, and per byte of memory traffic. `source` says what it was derived from.
+    """
 
-    `flop` is the power of matrix arithmetic at its peak, `vector` of other arithmetic at its peak, `byte` of memory
-    traffic at full bandwidth, each beyond the base.
+    vector_j: Positive
+    engine_j: Positive
+    byte_j: Positive
+    source: str
+
+
+class EnergyPrior(_Data):
+    """What is assumed of a device's power: fractions of its TDP, and energies per generation where one is known.
+
+    `flop`, `vector` and `byte` are the power, beyond the base, of matrix arithmetic, other arithmetic and memory
+    traffic at their peaks; they serve devices whose generation is not in `generations`. `types` are multiples of a
+    generation's energies for other types: of `vector_j` for those under `vector`, of `engine_j` under `engine`.
     """
 
     base: Fraction
@@ -151,7 +177,20 @@ class EnergyPrior(_Data):
     flop: NonNegative
     vector: NonNegative
     byte: NonNegative
+    types: dict[Literal["vector", "engine"], dict[str, Positive]] = Field(default_factory=dict)
+    generations: dict[str, Generation] = Field(default_factory=dict)
     factors: dict[str, Positive] = Field(default_factory=dict)
+
+
+class Facts(_Data):
+    """The facts of a device that its energy priors follow from."""
+
+    arch: str
+    peaks: dict[str, float]
+    vector_flops_per_s: float
+    mem_bw_bytes_per_s: float
+    tdp_w: float
+    idle_w: float
 
 
 class Priors(_Data):
@@ -164,28 +203,37 @@ class Priors(_Data):
     energy: EnergyPrior
     spread: Spread
 
-    def energy_for(
-        self,
-        *,
-        peaks: Mapping[Any, float],
-        vector_flops_per_s: float,
-        mem_bw_bytes_per_s: float,
-        tdp_w: float,
-        idle_w: float,
-    ) -> EnergyModel:
-        """Energy coefficients of a device, in W, J/FLOP and J/byte, from its TDP, idle power and peaks.
+    def energy_for(self, facts: Facts) -> EnergyModel:
+        """Energy coefficients of a device, in W, J/FLOP and J/byte.
 
         A device whose context is known to idle higher than the prior's base keeps that.
         """
-        prior = self.energy
+        prior, tdp_w = self.energy, facts.tdp_w
+        known = prior.generations.get(facts.arch.rpartition(" ")[2])
+        if known is None:
+            vector_j = prior.vector * tdp_w / facts.vector_flops_per_s
+            byte_j = prior.byte * tdp_w / facts.mem_bw_bytes_per_s
+            flop_j = {dtype: prior.flop * tdp_w / peak for dtype, peak in facts.peaks.items()}
+        else:
+            vector_j, byte_j = known.vector_j, known.byte_j
+            flop_j = {dtype: self._flop_j(dtype, known, facts) for dtype in facts.peaks}
         return EnergyModel(
-            base_w=max(prior.base * tdp_w, idle_w),
+            base_w=max(prior.base * tdp_w, facts.idle_w),
             cap_w=prior.cap * tdp_w,
-            flop_j={dtype: prior.flop * tdp_w / peak for dtype, peak in peaks.items()},
-            vector_flop_j=prior.vector * tdp_w / vector_flops_per_s,
-            byte_j=prior.byte * tdp_w / mem_bw_bytes_per_s,
+            flop_j=flop_j,
+            vector_flop_j=vector_j,
+            byte_j=byte_j,
             factors=prior.factors,
         )
+
+    def _flop_j(self, dtype: str, known: Generation, facts: Facts) -> float:
+        types = self.energy.types
+        if dtype in types["vector"]:
+            return types["vector"][dtype] * known.vector_j
+        if facts.peaks[dtype] > ENGINE * facts.vector_flops_per_s:
+            return types["engine"].get(dtype, 1.0) * known.engine_j
+        # Without a matrix engine for it, a narrow type is packed into the vector units.
+        return known.vector_j * facts.vector_flops_per_s / facts.peaks[dtype]
 
 
 @functools.cache

@@ -12,7 +12,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from energy_opt.errors import DeviceError
-from energy_opt.estimators.coefficients import Coefficients, EnergyModel, Spread, TimeModel, priors
+from energy_opt.estimators.coefficients import (
+    Coefficients,
+    EnergyModel,
+    Facts,
+    Spread,
+    TimeModel,
+    priors,
+)
 
 _PROFILES = Path(__file__).parent / "profiles"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]*(@[0-9]+)?")
@@ -198,11 +205,14 @@ class Device(_Data):
         """Coefficients of the time and energy equations: the profile's own, else the priors for its kind."""
         prior = priors(self.kind)
         energy = self.energy or prior.energy_for(
-            peaks=dict(self.peaks),
-            vector_flops_per_s=self.vector_flops_per_s,
-            mem_bw_bytes_per_s=self.mem_bw_bytes_per_s,
-            tdp_w=self.tdp_w,
-            idle_w=self.idle_context_w or self.idle_w or 0.0,
+            Facts(
+                arch=self.arch,
+                peaks={str(dtype): peak for dtype, peak in self.peaks.items()},
+                vector_flops_per_s=self.vector_flops_per_s,
+                mem_bw_bytes_per_s=self.mem_bw_bytes_per_s,
+                tdp_w=self.tdp_w,
+                idle_w=self.idle_context_w or self.idle_w or 0.0,
+            )
         )
         spread = self.spread or prior.spread
         if self.spread is None and not self.energy_ground_truth:

@@ -11,13 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from energy_opt.estimators.coefficients import TimeModel
+from energy_opt.estimators.coefficients import ENGINE, Tiles, TimeModel
 from energy_opt.estimators.device import Device
 from energy_opt.ir.dims import Dim, Evaluator, Value
 from energy_opt.ir.row import Row
 
 TILES = ((32, 32), (64, 32), (64, 64), (128, 32), (128, 64), (128, 128), (256, 128))
 """Output tiles (m, n) that a matrix kernel may choose from."""
+
+NARROW = frozenset({"float8", "int8", "float4", "int4"})
+_TILED = frozenset({"matmul", "conv"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +76,7 @@ class RowTime:
     units: int
     tiled: bool
     norm: int
-    tile_weight: float
-    tile_edge: float
-    tile_depth: float
+    tiles: Tiles
     start_s: Value
     per_matmul_flop_s: Value
     per_other_flop_s: Value
@@ -86,22 +87,29 @@ def row_time(row: Row, device: Device, model: TimeModel) -> RowTime:
     """The central coefficients of the row on the device."""
     kind = model.kind(row.kind)
     peak = device.peak(row.dtype)
-    engine = peak > 1.5 * device.vector_flops_per_s
-    names = {name for name, _ in row.sizes}
+    engine = peak > ENGINE * device.vector_flops_per_s
+    share = getattr(kind, matrix_field(device, row.dtype))
     return RowTime(
         peak=peak,
         bandwidth=device.mem_bw_bytes_per_s,
         units=device.units,
-        tiled=device.kind == "gpu" and names >= {"m", "n", "k"},
+        tiled=device.kind == "gpu"
+        and row.kind in _TILED
+        and {name for name, _ in row.sizes} >= {"m", "n", "k"},
         norm=model.norm,
-        tile_weight=model.tile_weight,
-        tile_edge=model.tile_edge,
-        tile_depth=model.tile_depth,
+        tiles=model.engine_tiles if engine else model.vector_tiles,
         start_s=kind.start_s * row.kernels,
-        per_matmul_flop_s=1.0 / (peak * (kind.tensor if engine else kind.compute)),
+        per_matmul_flop_s=1.0 / (peak * share),
         per_other_flop_s=1.0 / (device.vector_flops_per_s * kind.vector),
         per_byte_s=1.0 / (device.mem_bw_bytes_per_s * kind.memory),
     )
+
+
+def matrix_field(device: Device, dtype: str) -> str:
+    """Which of a kind's fractions applies to matrix arithmetic in the type: `compute`, `tensor` or `narrow`."""
+    if device.peak(dtype) <= ENGINE * device.vector_flops_per_s:
+        return "compute"
+    return "narrow" if device.arithmetic(dtype) in NARROW else "tensor"
 
 
 def compute_seconds(work: RowWork, at: RowTime) -> Value:
@@ -123,10 +131,10 @@ def tiled_flops(work: RowWork, at: RowTime) -> Value:
     best: Value | None = None
     for tile_m, tile_n in TILES:
         # 2 FLOPs per multiply-add; a wave keeps every unit busy with one tile each.
-        edge = 1.0 + at.tile_edge * (1.0 / tile_m + 1.0 / tile_n)
-        per_wave = (k + at.tile_depth) * (2.0 * tile_m * tile_n * edge * at.units)
+        edge = 1.0 + at.tiles.edge * (1.0 / tile_m + 1.0 / tile_n)
+        per_wave = (k + at.tiles.depth) * (2.0 * tile_m * tile_n * edge * at.units)
         waves = np.ceil(m * (1.0 / tile_m)) * (np.ceil(n * (1.0 / tile_n)) * b) * (1.0 / at.units)
-        flops = (waves + at.tile_weight * (np.ceil(waves) - waves)) * per_wave
+        flops = (waves + at.tiles.weight * (np.ceil(waves) - waves)) * per_wave
         best = flops if best is None else np.minimum(best, flops)
     assert best is not None
     # Sizes that cover less than the row's work (a fused row) must not hide the rest.

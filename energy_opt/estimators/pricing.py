@@ -17,6 +17,7 @@ from energy_opt.estimators.latency import (
     bound_seconds,
     busy_seconds,
     compute_seconds,
+    matrix_field,
     memory_seconds,
     row_time,
 )
@@ -175,14 +176,16 @@ class Pricer:
         row_s = spread.rows.get(row.kind, spread.rows["other"])
         start = self._factor("start", spread.start)
         busy = self._factor("time row " + own, row_s)
-        dynamic = self._factor("energy row " + own, spread.energy_rows)
+        # What a row takes longer than its counts say, because it does more, also costs more.
+        dynamic = busy * self._factor("energy row " + own, spread.energy_rows)
         time, energy = at.time, at.energy
         if self._model.draws:
             time, energy = self._explicit(row, at)
         else:
             # A fitted profile's draws carry what its rows share; a prior's are made from its spread.
+            kind = self._factor(f"time {row.kind}", kind_s)
+            busy, dynamic = busy * kind, dynamic * kind
             busy = busy * self._factor("time", spread.time)
-            busy = busy * self._factor(f"time {row.kind}", kind_s)
             dynamic = dynamic * self._factor("energy", spread.energy)
             dynamic = dynamic * self._factor(f"energy {row.kind}", spread.energy_kinds)
             time = replace(time, start_s=time.start_s * start)
@@ -214,11 +217,12 @@ class Pricer:
             drawn = draws.get(f"energy.{field}")
             return value if drawn is None else value * (np.array(drawn) / _nonzero(base))
 
-        engine = at.time.peak > 1.5 * self.device.vector_flops_per_s
         time = replace(
             at.time,
             start_s=scaled(at.time.start_s, "start_s", 1),
-            per_matmul_flop_s=scaled(at.time.per_matmul_flop_s, "tensor" if engine else "compute"),
+            per_matmul_flop_s=scaled(
+                at.time.per_matmul_flop_s, matrix_field(self.device, row.dtype)
+            ),
             per_other_flop_s=scaled(at.time.per_other_flop_s, "vector"),
             per_byte_s=scaled(at.time.per_byte_s, "memory"),
         )

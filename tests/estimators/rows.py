@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,7 +80,9 @@ class FakeWorkload:
     dims: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     unmodelled: dict[str, int] = field(default_factory=dict)
-    path_parameters: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
 
     @property
     def nodes(self) -> int:

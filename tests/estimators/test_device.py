@@ -131,7 +131,7 @@ def test_an_invalid_profile_names_the_field(
 ) -> None:
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({**MINIMAL, **change}))
-    with pytest.raises(DeviceError, match="mine.json") as caught:
+    with pytest.raises(DeviceError, match=r"mine\.json") as caught:
         Device.load(path)
     assert field in str(caught.value)
     assert "Traceback" not in str(caught.value)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from energy_opt.estimators.coefficients import Tiles
 from energy_opt.estimators.device import Device
 from energy_opt.estimators.latency import (
     RowTime,
@@ -24,9 +25,7 @@ def _at(**changes: object) -> RowTime:
         "units": 10,
         "tiled": True,
         "norm": 2,
-        "tile_weight": 1.0,
-        "tile_edge": 0.0,
-        "tile_depth": 0.0,
+        "tiles": Tiles(weight=1.0, edge=0.0, depth=0.0),
         "start_s": 0.0,
         "per_matmul_flop_s": 1e-12,
         "per_other_flop_s": 1e-12,
@@ -59,7 +58,9 @@ def test_tiles_and_waves(b: int, m: int, n: int, k: int, flops: float) -> None:
 
 def test_a_wave_weight_of_zero_counts_partial_waves() -> None:
     (work,) = WorkTable([gemm(1, 32, 32, 8)])({})
-    assert tiled_flops(work, _at(tile_weight=0.0)) == pytest.approx(2 * 32 * 32 * 8)
+    assert tiled_flops(work, _at(tiles=Tiles(weight=0.0, edge=0.0, depth=0.0))) == pytest.approx(
+        2 * 32 * 32 * 8
+    )
 
 
 def test_sizes_smaller_than_the_work_hide_nothing() -> None:

@@ -1,0 +1,328 @@
+"""Public measurements as rows of work: what each measured kernel computes and moves, and how long it took.
+
+Reads tables laid out as docs/estimators.md names them, from a directory given by the caller. Nothing depends on which
+devices or shapes the files hold; a device without a profile is left out and named.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from energy_opt.errors import DeviceError
+from energy_opt.estimators.device import Device
+from energy_opt.estimators.latency import RowWork
+
+ALIASES = {
+    "v100": "v100-pcie-32gb",
+    "a100-40gb": "a100-pcie-40gb",
+    "a100-80gb": "a100-pcie-80gb",
+    "a100": "a100-sxm4-80gb",
+    "a100_sxm": "a100-sxm4-80gb",
+    "h100": "h100-sxm",
+    "h200": "h200-sxm",
+    "b200": "b200-sxm",
+    "nvidia_h100_80gb_hbm3": "h100-sxm",
+    "nvidia_a100_80gb_pcie": "a100-pcie-80gb",
+}
+"""The tables' names of devices that a slug alone does not settle."""
+
+BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "float8": 1.0, "float4": 0.5625}
+DTYPES = {
+    "bfloat16": "bfloat16",
+    "float16": "float16",
+    "fp8": "float8",
+    "fp8_block": "float8",
+    "nvfp4": "float4",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Measured executions of one op in one type on one device: arrays over the executions."""
+
+    table: str
+    device: Device
+    op: str
+    kind: str
+    dtype: str
+    work: RowWork
+    seconds: np.ndarray[Any, Any]
+    harness_s: float
+    power_w: np.ndarray[Any, Any] | None = None
+    kernels: int = 1
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    def take(self, index: np.ndarray[Any, Any]) -> Group:
+        """The executions at those places."""
+        w = self.work
+        part = lambda v: v[index] if isinstance(v, np.ndarray) else v  # noqa: E731
+        work = RowWork(
+            part(w.matmul_flops), part(w.other_flops), part(w.bytes_read), part(w.bytes_written),
+            0.0, 1.0, {k: part(v) for k, v in w.sizes.items()}, (),
+        )  # fmt: skip
+        return Group(
+            self.table, self.device, self.op, self.kind, self.dtype, work, self.seconds[index],
+            self.harness_s, None if self.power_w is None else self.power_w[index], self.kernels,
+        )  # fmt: skip
+
+    def sample(self, size: int, seed: int = 0) -> Group:
+        """At most `size` of the executions, at random."""
+        if len(self) <= size:
+            return self
+        return self.take(np.random.default_rng(seed).choice(len(self), size, replace=False))
+
+
+@functools.cache
+def device_of(name: str) -> Device | None:
+    """The profile of a table's device, or None."""
+    try:
+        return Device.load(ALIASES.get(name.lower(), name.replace("_", "-")))
+    except DeviceError:
+        return None
+
+
+def latency_groups(data: Path) -> Iterator[Group]:
+    """Every group of op latencies in the directory."""
+    for path in sorted(data.glob("neusight_ops_fp32*.csv*")):
+        yield from _neusight(path)
+    for path in sorted(data.glob("vidur_mlp_ops_fp16*.csv*")):
+        yield from _vidur(path)
+    for path in sorted(data.glob("aiconfigurator_latency*.csv*")):
+        yield from _aiconfigurator(path, "aiconfigurator")
+
+
+def power_groups(data: Path) -> Iterator[Group]:
+    """Every group of op latencies with board power in the directory."""
+    for path in sorted(data.glob("aiconfigurator_power*.csv*")):
+        yield from _aiconfigurator(path, "aiconfigurator-power")
+
+
+def _work(flops: Any, other: Any, read: Any, written: Any, **sizes: Any) -> RowWork:
+    as_floats = {name: np.asarray(size, dtype=np.float64) for name, size in sizes.items()}
+    return RowWork(
+        *(np.asarray(v, dtype=np.float64) for v in (flops, other, read, written)),
+        0.0,
+        1.0,
+        as_floats,
+        (),
+    )
+
+
+# FLOPs and operands (reads, writes) per element, as the package's rules count them.
+_ELEMENTWISE = {
+    "add": (1, 2), "mul": (1, 2), "div": (1, 2), "pow": (1, 2), "addu": (1, 1), "mulu": (1, 1), "divu": (1, 1),
+    "powu": (1, 1), "relu": (1, 1), "tanh": (1, 1), "gelu": (8, 1),
+}  # fmt: skip
+
+
+def _neusight(path: Path) -> Iterator[Group]:
+    table = pd.read_csv(path, low_memory=False)
+    for (name, op), rows in table.groupby(["device", "op"], sort=True):
+        device = device_of(str(name))
+        if device is None:
+            continue
+        columns = {
+            c: rows[c].to_numpy(np.float64) for c in "B H M N K Cin Cout R HW stride pad".split()
+        }
+        b, h, m, n, k = (columns[c] for c in ("B", "H", "M", "N", "K"))
+        if op == "linear":
+            kind, work = (
+                "matmul",
+                _work(
+                    2 * b * m * n * k,
+                    b * m * k,
+                    4 * (b * m * n + n * k + k),
+                    4 * b * m * k,
+                    b=np.ones_like(b),
+                    m=b * m,
+                    n=k,
+                    k=n,
+                ),
+            )
+        elif op == "bmm":
+            kind, work = (
+                "matmul",
+                _work(
+                    2 * b * m * n * k,
+                    0 * b,
+                    4 * b * (m * n + n * k),
+                    4 * b * m * k,
+                    b=b,
+                    m=m,
+                    n=k,
+                    k=n,
+                ),
+            )
+        elif op == "conv":
+            cin, cout, r, hw, stride, pad = (
+                columns[c] for c in ("Cin", "Cout", "R", "HW", "stride", "pad")
+            )
+            out = np.floor((hw + 2 * pad - r) / stride) + 1
+            positions = b * out * out
+            work = _work(
+                2 * positions * cout * cin * r * r,
+                0 * b,
+                4 * (b * cin * hw * hw + cout * cin * r * r),
+                4 * positions * cout,
+                b=np.ones_like(b),
+                m=positions,
+                n=cout,
+                k=cin * r * r,
+            )
+            kind = "conv"
+        elif op in _ELEMENTWISE:
+            flops, reads = _ELEMENTWISE[str(op)]
+            kind, work = "elementwise", _work(0 * b, flops * b * h, 4 * reads * b * h, 4 * b * h)
+        elif op in ("softmax", "ln"):
+            kind = "softmax" if op == "softmax" else "norm"
+            work = _work(0 * b, (5 if op == "softmax" else 7) * b * h, 4 * b * h, 4 * b * h)
+        else:
+            continue
+        seconds = rows["lat_ms"].to_numpy(np.float64) / 1e3
+        # The harness launches, synchronises and reads a clock: the quickest calls of each op say how long that takes.
+        harness = float(seconds.min())
+        yield Group("neusight", device, str(op), kind, "float32", work, seconds, harness)
+
+
+def _vidur(path: Path) -> Iterator[Group]:
+    table = pd.read_csv(path)
+    for (name, op), rows in table.groupby(["device", "op"], sort=True):
+        device = device_of(str(name))
+        if device is None:
+            continue
+        t = rows["num_tokens"].to_numpy(np.float64)
+        tp = rows["num_tensor_parallel_workers"].to_numpy(np.float64)
+        heads, kv, d, wide = (
+            rows[c].to_numpy(np.float64)
+            for c in ("n_head", "n_kv_head", "n_embd", "n_expanded_embd")
+        )
+        gated = rows["use_gated_mlp"].to_numpy() == True  # noqa: E712  (may be text or bool)
+        up = wide * np.where(gated, 2.0, 1.0) / tp
+        width = {
+            "attn_pre_proj": ((heads + 2 * kv) * d / heads / tp, d),
+            "attn_post_proj": (d, d / tp),
+            "mlp_up_proj": (up, d),
+            "mlp_down_proj": (d, wide / tp),
+        }.get(str(op))
+        if width is not None:
+            n, k = width
+            kind, work = (
+                "matmul",
+                _work(
+                    2 * t * n * k,
+                    0 * t,
+                    2 * (t * k + n * k),
+                    2 * t * n,
+                    b=np.ones_like(t),
+                    m=t,
+                    n=n,
+                    k=k,
+                ),
+            )
+        elif op in ("input_layernorm", "post_attention_layernorm"):
+            kind, work = "norm", _work(0 * t, 6 * t * d, 2 * t * d, 2 * t * d)
+        elif op == "add":
+            kind, work = "elementwise", _work(0 * t, t * d, 4 * t * d, 2 * t * d)
+        elif op == "mlp_act":
+            kind, work = (
+                "elementwise",
+                _work(0 * t, 5 * t * wide / tp, 2 * t * up, 2 * t * wide / tp),
+            )
+        elif op == "emb":
+            kind, work = "gather", _work(0 * t, 0 * t, 2 * t * d, 2 * t * d)
+        else:
+            continue
+        seconds = rows["lat_ms"].to_numpy(np.float64) / 1e3
+        yield Group("vidur", device, str(op), kind, "float16", work, seconds, 0.0)
+
+
+def _aiconfigurator(path: Path, table_name: str) -> Iterator[Group]:
+    table = pd.read_csv(path, low_memory=False)
+    for (name, kind), part in table.groupby(["device", "table"], sort=True):
+        device = device_of(str(name))
+        if device is None:
+            continue
+        if kind not in ("gemm", "scale_matrix") and not str(kind).endswith("attention"):
+            continue
+        if kind == "generation_attention" and "power_w" in part:
+            continue  # one framework's kernels ignore shared heads there, and its lengths mean something else
+        column = {"gemm": "gemm_dtype", "scale_matrix": "quant_dtype"}.get(str(kind), "attn_dtype")
+        for dtype, rows in part.groupby(column, sort=True):
+            if "block" in str(dtype):
+                continue  # a scheme of scales per block: on two of three devices it runs in software
+            if kind == "gemm":
+                name_of, work = "matmul", _gemm(rows, str(dtype))
+            elif kind == "scale_matrix":
+                m, k = (rows[c].to_numpy(np.float64) for c in "mk")
+                name_of, work = "quantize", _work(0 * m, 2 * m * k, 2 * m * k, m * k)
+            else:
+                name_of, work = "attention", _attention(rows, str(kind), str(dtype))
+            seconds = rows["latency_ms"].to_numpy(np.float64) / 1e3
+            power = rows["power_w"].to_numpy(np.float64) if "power_w" in rows else None
+            # A narrow product also scales its activations, in a kernel of its own.
+            kernels = 2 if kind == "gemm" and DTYPES.get(str(dtype)) in ("float8", "float4") else 1
+            whole = Group(
+                table_name, device, f"{kind} {dtype}", name_of, DTYPES.get(str(dtype), str(dtype)),
+                work, seconds, 0.0, power, kernels,
+            )  # fmt: skip
+            yield whole.take(np.flatnonzero(seconds > 0))
+
+
+def _gemm(rows: Any, dtype: str) -> RowWork:
+    m, n, k = (rows[c].to_numpy(np.float64) for c in "mnk")
+    size = BYTES[DTYPES.get(dtype, "bfloat16")]
+    return _work(
+        2 * m * n * k, 0 * m, size * (m * k + n * k), 2 * m * n, b=np.ones_like(m), m=m, n=n, k=k
+    )
+
+
+def _attention(rows: Any, kind: str, dtype: str) -> RowWork:
+    """Attention of queries [b, heads, q, d] on keys [b, kv heads, kv, d]; masked scores are not counted."""
+    b, s, heads, d = (
+        rows[c].to_numpy(np.float64) for c in ("batch_size", "isl", "num_heads", "head_dim")
+    )
+    kv_heads = (
+        rows["num_key_value_heads"].to_numpy(np.float64) if kind != "encoder_attention" else heads
+    )
+    step = rows["step"].fillna(0).to_numpy(np.float64) if "step" in rows else 0 * b
+    window = rows["window_size"].fillna(0).to_numpy(np.float64) if "window_size" in rows else 0 * b
+    size = BYTES[DTYPES.get(dtype, "bfloat16")]
+    cache = (
+        np.where((rows["kv_cache_dtype"] == "fp8").to_numpy(), 1.0, size)
+        if kind != "encoder_attention"
+        else size
+    )
+    if kind == "generation_attention":
+        q, kv = 1 + 0 * s, step + 1
+        kv = np.where(window > 0, np.minimum(window, kv), kv)
+        scores = kv
+    else:
+        q = kv = s
+        if kind == "context_attention":
+            w = np.where(window > 0, np.minimum(window, s), s)
+            scores = (
+                w * (w + 1) / 2 + (s - w) * w
+            )  # a query meets itself and what is before it, within the window
+        else:
+            scores = s * s
+    pairs = b * heads * scores
+    read = size * b * heads * q * d + 2 * cache * b * kv_heads * kv * d
+    return _work(
+        4 * pairs * d,
+        6 * pairs,
+        read,
+        size * b * heads * q * d,
+        b=b * heads,
+        q=q,
+        kv=scores / q,
+        d=d,
+    )
