@@ -49,7 +49,9 @@ start = cpu(); onnx.shape_inference.infer_shapes(model, data_prop=True); seconds
 import onnx
 from onnxruntime.tools.symbolic_shape_infer import SymbolicShapeInference
 model = onnx.load(path, load_external_data=False)
-start = cpu(); SymbolicShapeInference.infer_shapes(model, auto_merge=True, guess_output_rank=True); seconds = cpu() - start
+start = cpu()
+SymbolicShapeInference.infer_shapes(model, auto_merge=True, guess_output_rank=True)
+seconds = cpu() - start
 """,
     "onnx-tool: shapes and MACs": """
 import onnx_tool
@@ -125,7 +127,7 @@ def run_command(arguments: list[str], runs: int) -> tuple[float, float] | str:
 
 
 def chain(nodes: int, path: Path, *, weight_mb: int = 0) -> None:
-    """A model of `nodes` nodes: blocks of MatMul, Add, LayerNormalization, Reshape, Transpose, Relu on x[batch, 16, 64]."""
+    """A model of that many nodes: MatMul, Add, LayerNormalization, Reshape, Transpose, Relu on x[batch, 16, 64]."""
     import numpy as np
     import onnx
     from onnx import TensorProto, helper, numpy_helper

@@ -113,7 +113,7 @@ def analyze(
         runtime=runtime,
         precision=precision,
         strict=strict,
-        **dims,
+        dims=dims,
     )
     answer: dict[str, Any] = estimate.to_dict()
     answer["device"]["assumed"] = device is None

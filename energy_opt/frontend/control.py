@@ -1,4 +1,4 @@
-"""Control flow and data: how often a body runs, which branch of an If is counted, and which sizes only the data knows."""
+"""Control flow and data: how often a body runs, which branch of an If counts, and which sizes only the data knows."""
 
 from __future__ import annotations
 

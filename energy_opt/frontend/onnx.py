@@ -123,7 +123,8 @@ def _inline_functions(model: onnx_ir.Model, source: str, notes: list[str]) -> No
             expected = model.opset_imports.get(domain)
             if expected is not None and expected != version:
                 notes.append(
-                    f"function {key[0]}::{key[1]} is written for opset {version}; it is read with the model's {expected}"
+                    f"function {key[0]}::{key[1]} is written for opset {version}; "
+                    f"it is read with the model's {expected}"
                 )
                 function.opset_imports[domain] = expected
     InlinePass()(model)

@@ -72,7 +72,7 @@ def ceil_div(dim: Dim, by: int) -> Dim:
 def maximum(*dims: Dim) -> Dim:
     """The largest of the dims."""
     if all(isinstance(dim, int) for dim in dims):
-        return max(dims)  # type: ignore[type-var]
+        return max(dims)
     return sympy.Max(*dims)
 
 

@@ -1,9 +1,10 @@
 """Gelu as one kernel, with the bias before it, where ONNX Runtime recognises it.
 
 Before: [Add(x, bias) ->] Div(x, sqrt 2) -> Erf -> Add 1 -> Mul(x) -> Mul 0.5, or with Mul(x, 0.5) on the side for the
-last two; or a Gelu, FastGelu or QuickGelu with the Add of its bias. After: one kernel. Left alone: other spellings, such
-as the dynamo exporter's Mul(0.5, Add) -> Mul(x), which ONNX Runtime runs node by node.
-Source: ONNX Runtime's GeluFusion and BiasGeluFusion; `benchmarks/kernels.py` checks it against the graph ONNX Runtime runs.
+last two; or a Gelu, FastGelu or QuickGelu with the Add of its bias. After: one kernel. Left alone: other spellings,
+such as the dynamo exporter's Mul(0.5, Add) -> Mul(x), which ONNX Runtime runs node by node.
+Source: ONNX Runtime's GeluFusion and BiasGeluFusion; `benchmarks/kernels.py` checks it against the graph that ONNX
+Runtime runs.
 """
 
 from __future__ import annotations

@@ -98,9 +98,9 @@ def _advice(
     bound = base.dims
     if any(not isinstance(size, int) for size in bound.values()):
         return []  # a person reads advice about one point, not about an array of them
-    found = []
+    found: list[dict[str, Any]] = []
     for title, detail, options, samples in _candidates(graph, bound, device, runtime, precision):
-        changed = {
+        changed: dict[str, Any] = {
             "device": device,
             "runtime": runtime,
             "precision": precision,
