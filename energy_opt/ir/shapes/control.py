@@ -73,7 +73,8 @@ def loop(engine: Engine, node: onnx_ir.Node, call: Call) -> Sequence[Info]:
     node.meta[TRIP_KEY] = trips
     start = [Info() if info is None else info._replace(values=None) for info in call.inputs[2:]]
     carried = [_forget_items(info) for info in start]
-    if engine.depth >= RERUN_DEPTH:
+    deep = engine.depth >= RERUN_DEPTH
+    if deep:
         carried = [_opened(engine, info) for info in carried]
     growing = len(carried)
     made: list[Info] = []
@@ -84,7 +85,7 @@ def loop(engine: Engine, node: onnx_ir.Node, call: Call) -> Sequence[Info]:
         made = _walk(engine, body)
         after = made[1 : 1 + growing]
         engine.space.where = (call.op, call.name)
-        if attempt == 2 or all(_same(a, b) for a, b in zip(carried, after, strict=False)):
+        if attempt == 2 or deep or all(_same(a, b) for a, b in zip(carried, after, strict=False)):
             break
         widened = [_widen(engine, a, b) for a, b in zip(carried, after, strict=False)]
         if widened == carried:

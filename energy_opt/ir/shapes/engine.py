@@ -101,12 +101,12 @@ class Engine:
         self._trust = trust_declared
         self._cache: dict[Any, list[Info]] = {}
         self._declared: dict[onnx_ir.Value, Info] = {}
-        self._budget = 100_000
+        self._budget = 20_000
 
     def run_model(self) -> None:
         """Walk the main graph."""
         graph = self.model.graph
-        self._budget += 50 * len(graph)
+        self._budget += 30 * len(graph)
         for node in graph.all_nodes():
             for value in node.outputs:
                 self._reserve(value)
@@ -171,8 +171,7 @@ class Engine:
         """Note what is known of a value, here and in the graph."""
         self.infos[value] = info
         write = self.space.write
-        if info.shape is not None:
-            value.shape = onnx_ir.Shape([write(dim) for dim in info.shape])
+        value.shape = None if info.shape is None else onnx_ir.Shape([write(d) for d in info.shape])
         if info.dtype is not None and (value.dtype is not info.dtype or info.nest):
             kind: Any = onnx_ir.TensorType(info.dtype)
             for wrap in reversed(info.nest):
@@ -353,8 +352,8 @@ class Engine:
         return kind._replace(shape=tuple(self.space.read(dim) for dim in value.shape.dims))
 
     def _named(self, value: onnx_ir.Value, shape: tuple[Dim, ...] | None) -> tuple[Dim, ...] | None:
-        if shape is None or not shape:
-            return None if shape is None or self.depth else shape
+        if not shape:  # an empty one is also written where the rank is not known
+            return None
         return tuple(self.space.fresh() if dim is None else dim for dim in shape)
 
     def _contradiction(

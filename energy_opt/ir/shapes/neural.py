@@ -171,3 +171,13 @@ def batch_norm(call: Call) -> Sequence[Info]:
             )
     statistics = Info(scale.shape, call.input(3).dtype if len(call.inputs) > 3 else scale.dtype)
     return [Info(x.shape, x.dtype), *[statistics] * 4]
+
+
+@shape_rule("CausalConvWithState", "com.microsoft::CausalConvWithState")
+def causal_conv(call: Call) -> Sequence[Info]:
+    """The input, and the last kernel - 1 positions of [batch, channels, length]."""
+    x, w = call.input(0), call.input(1)
+    if x.shape is None or len(x.shape) != 3 or w.shape is None or len(w.shape) != 3:
+        return [Info(x.shape, x.dtype), Info(None, x.dtype)]
+    kept = call.space.maximum(call.space.sub(w.shape[2], 1), 0)
+    return [Info(x.shape, x.dtype), Info((*x.shape[:2], kept), x.dtype)]

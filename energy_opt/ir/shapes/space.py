@@ -18,6 +18,10 @@ from energy_opt.ir.dims import Dim, symbol
 MAX_DIM = 2**63 - 1
 MAX_TERMS = 160
 """Largest number of parts of a dimension's expression."""
+PLAIN_TERMS = 12
+"""Up to here Min and Max are simplified by comparing their arguments, which costs 50 ms for large ones."""
+ROUNDING_TERMS = 7
+"""What a floor, Min or Max counts in addition: sympy examines nested ones over and over."""
 MAX_LATTICE_TERMS = 60
 """The same for Min and Max, whose construction compares their arguments pair by pair."""
 
@@ -143,6 +147,8 @@ class Space:
             count = 1 if abs(expression.p) <= MAX_DIM and expression.q <= MAX_DIM else MAX_TERMS
         else:
             count = 1 + sum(self.terms(part) for part in expression.args)
+            if isinstance(expression, (sympy.floor, sympy.Min, sympy.Max)):
+                count += ROUNDING_TERMS
             if expression.is_Pow and not (expression.exp.is_Integer and abs(expression.exp) <= 8):
                 count += MAX_TERMS
         self._terms[expression] = count
@@ -183,6 +189,8 @@ class Space:
         """floor(left / right), `right` not 0."""
         if isinstance(left, int) and isinstance(right, int):
             return left // right
+        if isinstance(right, int) and right > 0:
+            left = _unfloored(left)
         return self.bounded(sympy.floor(sympy.Mul(left, sympy.Pow(right, -1))))
 
     def ceil_div(self, left: Dim, right: int) -> Dim:
@@ -219,12 +227,27 @@ class Space:
         return low is not None and low >= 0
 
     def _lattice(self, function: type[sympy.Basic], left: Dim, right: Dim) -> Dim:
-        if sum(self.terms(sympy.sympify(dim)) for dim in (left, right)) > MAX_LATTICE_TERMS:
+        terms = sum(self.terms(sympy.sympify(dim)) for dim in (left, right))
+        if terms > MAX_LATTICE_TERMS:
             return self.fresh()
-        return self.bounded(function(left, right))
+        return self.bounded(function(left, right, evaluate=terms <= PLAIN_TERMS))
 
     def _int(self, number: int) -> Dim:
         return number if -MAX_DIM <= number <= MAX_DIM else self.fresh()
+
+
+def _unfloored(dim: sympy.Expr) -> sympy.Expr:
+    """The dim without its only floor: floor((floor(y) + n) / b) is floor((y + n) / b) for integers n and b > 0.
+
+    So a chain of strided layers stays one floor: floor(H/32 + 31/32).
+    """
+    floors = [term for term in sympy.Add.make_args(dim) if isinstance(term, sympy.floor)]
+    if len(floors) != 1:
+        return dim
+    rest = dim - floors[0]
+    if not rest.is_Integer and (rest.has(sympy.floor) or not rest.is_integer):
+        return dim
+    return floors[0].args[0] + rest
 
 
 def lower_bound(dim: Dim | sympy.Expr) -> sympy.Rational | None:

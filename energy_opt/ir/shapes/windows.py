@@ -44,12 +44,11 @@ def window(
         if not round_up:
             result.append(space.add(space.floor_div(room, stride), 1))
             continue
-        size = space.add(space.ceil_div(room, stride), 1)
-        if isinstance(size, int) and isinstance(dim, int):
-            if (size - 1) * stride >= dim + before:  # the last window would start in the padding
-                size -= 1
-        elif stride > 1:  # the same rule written for symbols
-            size = space.minimum(size, space.ceil_div(space.add(dim, before), stride))
+        # rounded up, but no window may start in the padding behind: whichever of the two counts is smaller,
+        # ceil((room + stride) / stride) or ceil((dim + before) / stride), whose numerators differ by a constant
+        last = space.sub(space.add(room, stride), space.add(dim, before))
+        most = space.add(dim, before) if isinstance(last, int) and last > 0 else space.add(room, stride)
+        size = space.ceil_div(most, stride)
         result.append(size)
     return result
 
