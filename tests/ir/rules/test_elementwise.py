@@ -178,3 +178,45 @@ def test_counts(row: Case) -> None:
 def test_fusing_leaves_flops_as_they_were(fused: tuple[str, str], parts: list[str]) -> None:
     apart = [work_of(op_of(*part.split(" ", 1))) for part in parts]
     assert work_of(op_of(*fused)).other_flops == sum(work.other_flops for work in apart)
+
+
+@pytest.mark.parametrize(
+    ("activation", "name"),
+    [
+        *(
+            (name, name)
+            for name in (
+                "Relu",
+                "Tanh",
+                "Sigmoid",
+                "LeakyRelu",
+                "Elu",
+                "Softplus",
+                "Softsign",
+                "HardSigmoid",
+            )
+        ),
+        *(
+            (name, name)
+            for name in (
+                "HardSwish",
+                "Gelu",
+                "Swish",
+                "ThresholdedRelu",
+                "Softmax",
+                "ScaledTanh",
+                "Affine",
+            )
+        ),
+        ("silu", "Swish"),
+        ("Clip", "Clip"),
+        ("FastGelu", MS + "FastGelu"),
+        ("QuickGelu", MS + "QuickGelu"),
+    ],
+)
+def test_a_fused_activation_costs_what_the_op_costs(activation: str, name: str) -> None:
+    plain, fused = (
+        work_of(op_of(MS + "FusedConv", "1,2,5 4,2,1 -> 1,4,5", **attributes)).other_flops
+        for attributes in ({}, {"activation": activation})
+    )
+    assert fused - plain == work_of(op_of(name, "1,4,5 -> 1,4,5")).other_flops

@@ -23,6 +23,14 @@ CASES = [
         bits=4,
         block_size=32,
     ),
+    # a zero point is subtracted too
+    case(
+        MS + "GatherBlockQuantized",
+        "u8:100,64 i64:5 100,2 u8:100,2 -> 5,64",
+        *(0, 640, 320 + 40 + 40, 1280),
+        bits=8,
+        block_size=32,
+    ),
     # what is kept: 2 * 10 floats of 2 * 100
     case("Slice", "2,100 i64:1 i64:1 -> 2,10", 0, 0, 80, 80),
     case("Split", "2,6 i64:2 -> 2,4 2,2", 0, 0, 48, 48),
