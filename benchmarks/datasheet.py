@@ -147,7 +147,7 @@ def by_device(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "metric": metric,
                     "value": value,
                     "n": int(part["n"].sum() / part["metric"].nunique()),
-                }  # fmt: skip
+                }
             )
     return result
 

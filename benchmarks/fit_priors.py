@@ -34,7 +34,12 @@ TYPES = {
     "engine": {"tf32": 1.8, "float8": 0.6, "int8": 0.6, "float4": 0.32, "int4": 0.32},
 }
 GENERATIONS = {
-    "sm60": (21e-12, 21e-12, 100e-12, "P100: BERT at 0.69 of 250 W over 6.4 TFLOP/s, base 34 W"),
+    "sm60": (
+        21e-12,
+        10.5e-12,
+        100e-12,
+        "P100: BERT at 0.69 of 250 W over 6.4 TFLOP/s, base 34 W; half precision is packed in pairs",
+    ),
     "sm70": (13.3e-12, 2.0e-12, 103e-12, "V100: GEMM at 0.81, streaming at 0.48 of 300 W"),
     "sm75": (13.3e-12, 2.0e-12, 100e-12, "the same process as Volta; not measured"),
     "sm80": (9e-12, 0.95e-12, 110e-12, "A100: sustained 0.95 of TDP; streaming about 0.6"),

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 _FLOP = "energy.flop_j."
 _ENERGY = frozenset({"energy.base_w", "energy.vector_flop_j", "energy.byte_j", "energy.start_j"})
 ENGINE = 1.5
-"""A type whose matrix peak is more than this many times the vector peak runs on a matrix engine."""
+"""A type whose matrix peak is more than this many times the vector peak runs on a matrix engine (or packed)."""
 _PRIORS = Path(__file__).parent / "priors"
 
 Fraction = Annotated[float, Field(gt=0, le=1)]

@@ -94,5 +94,5 @@ class FakeWorkload:
     def defaulted(self, given: Mapping[str, Any]) -> list[str]:
         return [] if "batch" in given else ["batch"]
 
-    def peak_activation_bytes(self, binding: Mapping[str, Any]) -> Any:
+    def peak_activation_bytes(self, binding: Mapping[str, Any], *, frames: bool = False) -> Any:
         return 100.0 * np.asarray(binding["batch"])
