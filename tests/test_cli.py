@@ -110,7 +110,7 @@ def test_options_reach_the_library(run: Run, asked: Asked) -> None:
                "--runtime", "graph", "--precision", "fp16", "--strict")  # fmt: skip
     assert done.code == 0
     assert asked == {"model": "m.onnx", "device": "l4", "runtime": "graph", "precision": "fp16",
-                     "strict": True, "batch": 8, "seq": 16}  # fmt: skip
+                     "strict": True, "dims": {"batch": 8, "seq": 16}}  # fmt: skip
 
 
 def test_the_table_names_the_model_and_the_device(run: Run, asked: Asked) -> None:
