@@ -47,7 +47,11 @@ def window(
         # rounded up, but no window may start in the padding behind: whichever of the two counts is smaller,
         # ceil((room + stride) / stride) or ceil((dim + before) / stride), whose numerators differ by a constant
         last = space.sub(space.add(room, stride), space.add(dim, before))
-        most = space.add(dim, before) if isinstance(last, int) and last > 0 else space.add(room, stride)
+        most = (
+            space.add(dim, before)
+            if isinstance(last, int) and last > 0
+            else space.add(room, stride)
+        )
         size = space.ceil_div(most, stride)
         result.append(size)
     return result
