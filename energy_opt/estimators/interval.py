@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import zlib
 from statistics import NormalDist
 from typing import Any, TypeAlias
@@ -54,17 +55,42 @@ def interval(value: Any, drawn: Any, *, widen: float = 1.0, least: Any = 0.0) ->
 
     It always contains the value, and its lower end is never under `least`.
     """
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        if widen != 1.0:
+    low, high = _ends(drawn)
+    if drawn.ndim == 1:  # the usual case, thousands of times: plain floats are ten times as fast
+        least = float(least)
+        low, high = _widened(low, value, widen), _widened(high, value, widen)
+        return min(max(low, least), value), max(high, value)
+    if widen != 1.0:
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             low = np.where(low > 0, value * (low / value) ** widen, low)
             high = np.where(high > 0, value * (high / value) ** widen, high)
     low = np.minimum(np.maximum(np.nan_to_num(low), least), value)
-    high = np.maximum(np.nan_to_num(high, posinf=np.inf), value)
-    return low, high
+    return low, np.maximum(np.nan_to_num(high, posinf=np.inf), value)
+
+
+def _ends(drawn: Any) -> tuple[Any, Any]:
+    """The quantiles that leave out as much below as above, interpolated between draws."""
+    ordered = np.sort(drawn, axis=0)
+    place = (1 - LEVEL) / 2 * (len(ordered) - 1)
+    whole = int(place)
+    part = place - whole
+    if not part:
+        return ordered[whole], ordered[-1 - whole]
+    low = ordered[whole] * (1 - part) + ordered[whole + 1] * part
+    return low, ordered[-1 - whole] * (1 - part) + ordered[-2 - whole] * part
+
+
+def _widened(end: Any, value: Any, by: float) -> float:
+    end, value = float(end), float(value)
+    if by == 1.0 or end <= 0 or value <= 0:
+        return end
+    try:
+        return float(value * (end / value) ** by)
+    except OverflowError:
+        return math.inf
 
 
 def difference(first: Array, second: Array, central: float) -> tuple[float, float]:
     """The interval of `first - second`, draw by draw; it contains the central difference."""
-    low, high = np.quantile(first - second, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = _ends(first - second)
     return min(float(low), central), max(float(high), central)
