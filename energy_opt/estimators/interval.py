@@ -81,11 +81,11 @@ def _ends(drawn: Any) -> tuple[Any, Any]:
 
 
 def _widened(end: Any, value: Any, by: float) -> float:
-    end, value = float(end), float(value)
-    if by == 1.0 or end <= 0 or value <= 0:
-        return end
+    found, centre = float(end), float(value)
+    if by == 1.0 or found <= 0 or centre <= 0:
+        return found
     try:
-        return float(value * (end / value) ** by)
+        return float(centre * (found / centre) ** by)
     except OverflowError:
         return math.inf
 
