@@ -141,7 +141,7 @@ class Estimate:
     @property
     def peak_activation_bytes(self) -> Any:
         """Largest sum of live activations over the schedule, in bytes."""
-        peak = self.workload.peak_activation_bytes(self.dims)
+        peak = self.workload.peak_activation_bytes(self.dims, frames=self.runtime.frames)
         return peak if self.shape else number(float(np.max(peak)))
 
     @property

@@ -32,7 +32,10 @@ class HostCost(BaseModel):
 
 
 class Runtime(BaseModel):
-    """A runtime: what executes the graph, as data."""
+    """A runtime: what executes the graph, as data.
+
+    `frames` says that it holds a module's inputs until the module returns, which costs memory.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,6 +44,7 @@ class Runtime(BaseModel):
     vocabularies: tuple[Literal["onnx", "aten"], ...]
     refusal: str = ""
     fusions: tuple[str, ...] = ()
+    frames: bool = False
     host: dict[Literal["gpu", "cpu"], HostCost]
     spread: NonNegative
     sources: tuple[str, ...] = ()

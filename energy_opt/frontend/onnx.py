@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import onnx_ir
 from onnx_ir.passes.common import InlinePass
 
 from energy_opt.errors import EnergyOptError, ModelError
+from energy_opt.frontend.check import checked
 from energy_opt.frontend.control import assign_trips, name_unknown_dims
 from energy_opt.frontend.scopes import assign_scopes
 from energy_opt.frontend.symbols import Symbols, rename_shape
@@ -40,10 +42,16 @@ def load_proto(
     places: Mapping[str, WeightPlace] | None = None,
 ) -> Graph:
     """The graph of a model in memory. `places` says where weights are that were left in a file. See `load_onnx`."""
+    logger = logging.getLogger("onnx_ir")  # it reports what we report as errors, with the file's raw names
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
         return _build(proto, source, places or {})
-    except EnergyOptError:
-        raise
+    except EnergyOptError as error:
+        text = _printable(error)
+        if text.startswith(source):
+            raise
+        raise ModelError(f"{source}: {text}") from error
     except RecursionError:
         raise ModelError(f"{source}: the graph is nested too deeply to be read") from None
     except Exception as error:
@@ -57,10 +65,15 @@ def load_proto(
         ) from error
 
 
+def _printable(error: BaseException) -> str:
+    """The message on one line; it may quote names from the file."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
+
+
 def _build(proto: onnx.ModelProto, source: str, places: Mapping[str, WeightPlace]) -> Graph:
     notes: list[str] = []
     _check_opsets(proto, source)
-    model = onnx_ir.from_proto(proto)
+    model = onnx_ir.from_proto(checked(proto, source))
     _inline_functions(model, source, notes)
     _detach_weights(model, places, notes)
     graph = Graph(model, source, notes=notes)

@@ -7,6 +7,7 @@ The file's names stay usable as aliases.
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -28,8 +29,9 @@ _MEANINGS = (
     (re.compile(r"(?i)^decoder_(seq|seq_?len(gth)?|sequence_?len(gth)?)$"), "decoder_seq"),
     (re.compile(r"(?i)^encoder_(seq|seq_?len(gth)?|sequence_?len(gth)?)$"), "encoder_seq"),
 )
-_EXPRESSION = re.compile(r"^[\w\s.+\-*/()]{1,120}$")
-_IDENTIFIER = re.compile(r"^[A-Za-z_]\w{0,60}$")
+_EXPRESSION = re.compile(r"^[\w .+\-*()]{1,120}$", re.ASCII)
+_IDENTIFIER = re.compile(r"^[A-Za-z_]\w{0,60}$", re.ASCII)
+_RESERVED = frozenset({"true", "false", "none", "min", "max", "floor", "ceiling", "mod", "sqrt"})  # read as functions
 
 
 @dataclass
@@ -72,19 +74,17 @@ class Symbols:
         return self._expression(text, value, axis, where)
 
     def _expression(self, text: str, value: onnx_ir.Value, axis: int, where: str) -> Dim:
-        """A declared expression such as `past_sequence_length + 1`; an unreadable one becomes a symbol."""
-        try:
-            parsed = onnx_ir.SymbolicDim(text)._expr  # a parser without eval
-            if parsed is None or "**" in text:
-                raise ValueError(text)
-        except (ValueError, RecursionError):
-            return self._symbol(text, value, axis, where, anonymous=False)
-        replacement = {
-            s: self.renamed.get(s.name, None)
-            if s.name in self.renamed
-            else self._symbol(s.name, value, axis, where, anonymous=False)
-            for s in sorted(parsed.free_symbols, key=str)
-        }
+        """A declared expression such as `past_sequence_length + 1`; one that is no size becomes a symbol."""
+        parsed = _parsed(text)
+        if parsed is None:
+            return self._symbol(text, value, axis, where, anonymous=True)
+        replacement = {}
+        for name in sorted(s.name for s in parsed.free_symbols):
+            known = self.renamed.get(name)
+            if known is None:
+                anonymous = bool(_ANONYMOUS.match(name))
+                known = self._symbol(name, value, axis, where, anonymous=anonymous)
+            replacement[symbol(name)] = known
         result = parsed.xreplace(replacement)
         return int(result) if result.is_Integer else result
 
@@ -142,6 +142,23 @@ class Symbols:
         self.renamed = {text: _substitute(dim, {name: kept}) for text, dim in self.renamed.items()}
 
 
+def _parsed(text: str) -> sympy.Expr | None:
+    """The sum or product of sizes that the text says; None where it says anything else.
+
+    The text is untrusted: powers and divisions, which can grow without bound or be no size at all, are not read.
+    """
+    if "**" in text or "/" in text or not re.search(r"[A-Za-z_]", text):
+        return None
+    try:
+        parsed = onnx_ir.SymbolicDim(text)._expr  # a parser without eval
+    except (ValueError, RecursionError):
+        return None
+    if parsed is None or not parsed.free_symbols:
+        return None
+    typical = parsed.xreplace({s: sympy.Integer(1000) for s in parsed.free_symbols})
+    return parsed if typical.is_Integer and typical > 0 else None
+
+
 def to_ir(dim: Dim) -> int | onnx_ir.SymbolicDim:
     """The dim as an entry of an onnx_ir shape."""
     return dim if isinstance(dim, int) else onnx_ir.SymbolicDim(dim)
@@ -196,8 +213,10 @@ def _meaning(text: str, value: onnx_ir.Value, axis: int) -> str:
     for pattern, name in _MEANINGS:
         if pattern.match(text) and (len(text) > 1 or axis == 0):
             return name
-    cleaned = re.sub(r"\W+", "_", text).strip("_")[:60]
-    return cleaned if _IDENTIFIER.match(cleaned) else _role(value, axis)
+    cleaned = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")[:60]
+    if not _IDENTIFIER.match(cleaned):
+        return _role(value, axis)
+    return f"dim_{cleaned}" if cleaned.lower() in _RESERVED or keyword.iskeyword(cleaned) else cleaned
 
 
 def _role(value: onnx_ir.Value, axis: int) -> str:

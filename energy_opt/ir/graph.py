@@ -26,6 +26,9 @@ PATH = "energy_opt.path"
 TRIPS = "energy_opt.trips"
 BRANCH = "energy_opt.branch"
 
+LARGEST_DIM = 2**40
+"""A trillion: far beyond any axis, and products of a few still fit a float64 exactly enough."""
+
 
 @dataclass(frozen=True, slots=True)
 class DimInfo:
@@ -126,8 +129,8 @@ def _checked(name: str, value: Any) -> Any:
             f"dim {name!r} must be a positive integer or an array of them, not {value!r}"
         )
     if isinstance(value, int):
-        if value <= 0:
-            raise DimError(f"dim {name!r} must be at least 1, not {value}")
+        if not 1 <= value <= LARGEST_DIM:
+            raise DimError(f"dim {name!r} must be between 1 and {LARGEST_DIM}, not {str(value)[:40]}")
         return value
     try:
         array = np.asarray(value, dtype=np.float64)
@@ -135,8 +138,9 @@ def _checked(name: str, value: Any) -> Any:
         raise DimError(
             f"dim {name!r} must be a positive integer or an array of them, not {value!r}"
         ) from None
-    if array.size == 0 or not bool(np.all((array >= 1) & (array == np.floor(array)))):
-        raise DimError(f"dim {name!r} must hold whole numbers of at least 1")
+    whole = (array >= 1) & (array <= LARGEST_DIM) & (array == np.floor(array))
+    if array.size == 0 or not bool(np.all(whole)):
+        raise DimError(f"dim {name!r} must hold whole numbers between 1 and {LARGEST_DIM}")
     return int(array) if array.ndim == 0 else array
 
 

@@ -1,71 +1,103 @@
 """Peak activation memory by liveness: which values are alive at each step of the schedule.
 
 A value lives from its node until its last use; graph outputs live to the end. Views share the storage of what they
-view. Graph inputs and weights belong to the caller and are left out.
+view. Graph inputs and weights belong to the caller and are left out. Nothing is written in place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import onnx_ir
 
 from energy_opt.ir.dims import Dim, Evaluator, Value
+from energy_opt.ir.graph import path_of
 
 Step = tuple[onnx_ir.Node, bool]
 """A node in the order of the schedule, and whether it is a view."""
 
 
 class Timeline:
-    """Allocations and frees in the order of the schedule, as sizes that are formulas."""
+    """Storage over the schedule: sizes that are formulas, and the steps between which each is alive.
 
-    def __init__(self, schedule: Iterable[Step], nbytes: Callable[[onnx_ir.Value], Dim]) -> None:
-        self._sizes: list[Dim] = []
-        self._events: list[tuple[int, list[int]]] = []  # (slot allocated or -1, slots freed after)
-        self._slot: dict[onnx_ir.Value, int] = {}
-        self._uses: list[int] = []
-        for node, view in schedule:
-            self._visit(node, nbytes, view)
+    With `frames`, a value that enters a module stays until that module's last node: eager PyTorch holds a module's
+    inputs in the frame of its forward, so that what it could free earlier it does not.
+    """
 
-    def _visit(
-        self, node: onnx_ir.Node, nbytes: Callable[[onnx_ir.Value], Dim], view: bool
+    def __init__(
+        self,
+        schedule: Sequence[Step],
+        nbytes: Callable[[onnx_ir.Value], Dim],
+        *,
+        frames: bool = False,
     ) -> None:
-        """Account one node: its outputs appear, then inputs with no further use go."""
-        source = node.inputs[0] if view and node.inputs else None
-        touched: list[int] = []
-        for output in node.outputs:
-            slot = self._slot.get(source) if source is not None else None
-            if slot is None:
-                if source is not None:
+        step_of = {node: step for step, (node, _) in enumerate(schedule)}
+        last_of: dict[str, int] = {}
+        if frames:
+            for step, (node, _) in enumerate(schedule):
+                last_of.update(dict.fromkeys(_prefixes(path_of(node)), step))
+        self._steps = len(schedule)
+        self._sizes: list[Dim] = []
+        self._born: list[int] = []
+        self._dead: list[int] = []
+        slot_of: dict[onnx_ir.Value, int] = {}
+        for step, (node, view) in enumerate(schedule):
+            source = node.inputs[0] if view and node.inputs else None
+            for output in node.outputs:
+                slot = slot_of.get(source) if source is not None else len(self._sizes)
+                if slot is None:
                     continue  # a view of an input or a weight owns nothing
-                slot = len(self._sizes)
-                self._sizes.append(nbytes(output))
-                self._uses.append(0)
-                self._events.append((slot, []))
-            self._slot[output] = slot
-            # A graph output has one reader more, the caller, who never lets go.
-            self._uses[slot] += len(output.uses()) + output.is_graph_output()
-            touched.append(slot)
-        for value in node.inputs:
-            slot = self._slot.get(value) if value is not None else None
-            if slot is not None:
-                self._uses[slot] -= 1
-                touched.append(slot)
-        freed = [slot for slot in dict.fromkeys(touched) if self._uses[slot] == 0]
-        if freed:
-            self._events.append((-1, freed))
+                if slot == len(self._sizes):
+                    self._sizes.append(nbytes(output))
+                    self._born.append(step)
+                    self._dead.append(step)
+                slot_of[output] = slot
+                end = self._end(output, step, step_of, last_of)
+                self._dead[slot] = max(self._dead[slot], end)
+
+    def _end(
+        self,
+        value: onnx_ir.Value,
+        step: int,
+        step_of: Mapping[onnx_ir.Node, int],
+        last_of: Mapping[str, int],
+    ) -> int:
+        """The last step at which the value is needed."""
+        if value.is_graph_output():
+            return self._steps
+        readers = [user for user, _ in value.uses() if user in step_of]
+        end = max((step_of[user] for user in readers), default=step)
+        producer = value.producer()
+        if last_of and producer is not None:
+            outside = _prefixes(path_of(producer))
+            for user in readers:
+                entered = (last_of[p] for p in _prefixes(path_of(user)) if p not in outside)
+                end = max(end, *entered, end)
+        return end
 
     def peak_bytes(self, binding: Mapping[str, Any]) -> Value:
         """Peak of live bytes: a float, or float64[points] where a dim is bound to an array."""
         sizes = Evaluator(self._sizes)(binding)
+        gone: dict[int, list[int]] = {}
+        for slot, step in enumerate(self._dead):
+            gone.setdefault(step, []).append(slot)
         live: Value = 0.0
         peak: Value = 0.0
-        for slot, freed in self._events:
-            if slot >= 0:
+        slot = 0
+        for step in range(self._steps):
+            while slot < len(sizes) and self._born[slot] == step:
                 live = live + sizes[slot]
-                peak = np.maximum(peak, live) if isinstance(live, np.ndarray) else max(peak, live)
-            for gone in freed:
-                live = live - sizes[gone]
+                slot += 1
+            peak = np.maximum(peak, live) if isinstance(live, np.ndarray) else max(peak, live)
+            for dead in gone.get(step, ()):
+                live = live - sizes[dead]
         return peak
+
+
+@lru_cache(maxsize=65536)
+def _prefixes(path: str) -> frozenset[str]:
+    parts = path.split(".") if path else []
+    return frozenset(".".join(parts[: i + 1]) for i in range(len(parts)))

@@ -1,4 +1,4 @@
-"""workload(graph): the graph read once into rows of work, one per distinct signature, and the facts that go with them."""
+"""workload(graph): the graph read once into rows of work, one per distinct signature, and the facts beside them."""
 
 from __future__ import annotations
 
@@ -72,13 +72,18 @@ class Workload(Sequence[Row]):
             if name not in given and not any(alias in given for alias in info.aliases)
         ]
 
-    def peak_activation_bytes(self, binding: Mapping[str, Any]) -> Value:
-        """Largest sum of live activation bytes over the graph's schedule, inputs and weights excluded."""
-        return self._timeline.peak_bytes(binding)
+    def peak_activation_bytes(self, binding: Mapping[str, Any], *, frames: bool = False) -> Value:
+        """Largest sum of live activation bytes over the graph's schedule, inputs and weights excluded.
+
+        `frames` keeps a module's inputs until the module returns, as eager PyTorch does; see `Timeline`.
+        """
+        if frames not in self._timelines:
+            self._timelines[frames] = Timeline(self.schedule, self.nbytes, frames=frames)
+        return self._timelines[frames].peak_bytes(binding)
 
     @cached_property
-    def _timeline(self) -> Timeline:
-        return Timeline(self.schedule, self.nbytes)
+    def _timelines(self) -> dict[bool, Timeline]:
+        return {}
 
     @cached_property
     def formulas(self) -> dict[str, Dim]:
@@ -447,6 +452,8 @@ def _is_constant(value: onnx_ir.Value) -> bool:
 
 def _key(attribute: Any) -> Any:
     value = attribute.value
+    if attribute.is_ref():
+        return ("reference", attribute.ref_attr_name)
     if isinstance(value, (int, float, str, bytes)):
         return value
     if isinstance(value, (list, tuple)) and all(

@@ -293,7 +293,7 @@ def misdeclared(proto: onnx.ModelProto) -> None:
     [
         (dangling, "reads the value 'nowhere'"),
         (cyclic, "cycle|before"),
-        (twice, "redeclared"),
+        (twice, "two nodes make the value 'a'"),
         (future, "opset 9999 is not known"),
         (no_opset, "opset"),
         (no_producer, "'nobody'"),
