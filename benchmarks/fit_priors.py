@@ -3,8 +3,9 @@
     python benchmarks/fit_priors.py --data DIR [--write]
 
 One set of fractions of datasheet peaks per kind of work, shared by all measured devices; nothing is tuned to a device.
-Each device weighs the same. Every device is then left out in turn, to see how far off the priors are on hardware they
-have not seen; the spreads of the intervals come from those errors. `--write` replaces priors/gpu.json.
+Each device weighs the same. Every device is then left out in turn, with all boards of the same chip and with the
+energies that were derived from it, to see how far off the priors are on hardware they have not seen; the spreads of the
+intervals come from those errors. `--write` replaces priors/gpu.json.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from measured import Group
 from scipy.optimize import least_squares
 
 from energy_opt.estimators.coefficients import ENGINE, Tiles, priors
+from energy_opt.estimators.device import Device
 from energy_opt.estimators.latency import NARROW, RowTime, busy_seconds
 
 PRIORS = Path(__file__).parents[1] / "energy_opt" / "estimators" / "priors" / "gpu.json"
@@ -57,6 +59,17 @@ GENERATIONS = {
         90e-12,
         "B200: all-in 0.72 pJ/FLOP and 130 pJ/byte at 1000 W, base 242 W",
     ),
+}
+# The devices that a generation's energies were derived from. Through the power limit these energies enter the times, so
+# a device left out of the fit must not keep them: it gets fractions of its TDP, as an unheard-of generation would.
+DERIVED_FROM = {
+    "sm60": ("p100",),
+    "sm70": ("v100",),
+    "sm80": ("a100",),
+    "sm86": ("a40",),
+    "sm89": ("l40s",),
+    "sm90": ("h100",),
+    "sm100": ("b200", "gb200"),
 }
 ENERGY = {
     "base": 0.21,
@@ -129,7 +142,7 @@ ASSUMED = {
 ASSUMED_SPREAD = 0.35
 
 
-def seconds(group: Group, values: dict[str, float]) -> np.ndarray[Any, Any]:
+def seconds(group: Group, values: dict[str, float], unseen: bool = False) -> np.ndarray[Any, Any]:
     """Predicted seconds of the group's executions, the power limit and the harness included."""
     device, work = group.device, group.work
     peak = device.peak(group.dtype)
@@ -143,7 +156,7 @@ def seconds(group: Group, values: dict[str, float]) -> np.ndarray[Any, Any]:
         0.0, 1 / (peak * share), 1 / (device.vector_flops_per_s * values["vector"]),
         1 / (device.mem_bw_bytes_per_s * values["memory"]),
     )  # fmt: skip
-    energy = _energy(device)
+    energy = _energy(device, unseen)
     factor = energy.factors.get(group.kind, 1.0)
     dynamic = factor * (
         work.matmul_flops * energy.flop_j[device.arithmetic(group.dtype)]
@@ -155,13 +168,18 @@ def seconds(group: Group, values: dict[str, float]) -> np.ndarray[Any, Any]:
     return np.asarray(np.maximum(busy, limited) + group.harness_s)
 
 
-_ENERGIES: dict[str, Any] = {}
+_ENERGIES: dict[tuple[str, bool], Any] = {}
 
 
-def _energy(device: Any) -> Any:
-    if device.name not in _ENERGIES:
-        _ENERGIES[device.name] = device.coefficients().energy
-    return _ENERGIES[device.name]
+def _energy(device: Device, unseen: bool) -> Any:
+    """The device's energy coefficients; those of an unheard-of generation where `unseen` and derived from it."""
+    key = (device.name, unseen)
+    if key not in _ENERGIES:
+        own = DERIVED_FROM.get(device.arch.rpartition(" ")[2], ())
+        if unseen and device.name.startswith(own or ("-",)):
+            device = device.model_copy(update={"arch": "unheard-of"})
+        _ENERGIES[key] = device.coefficients().energy
+    return _ENERGIES[key]
 
 
 def fit(kind: str, groups: Sequence[Group], given: dict[str, float]) -> dict[str, float]:
@@ -187,9 +205,9 @@ def fit(kind: str, groups: Sequence[Group], given: dict[str, float]) -> dict[str
     return fixed | {n: float(v) for n, v in zip(names, low + found.x * scale, strict=True)}
 
 
-def errors(group: Group, values: dict[str, float]) -> Any:
+def errors(group: Group, values: dict[str, float], unseen: bool = False) -> Any:
     """Logarithm of predicted over measured seconds."""
-    return np.log(seconds(group, values)) - np.log(group.seconds)
+    return np.log(seconds(group, values, unseen)) - np.log(group.seconds)
 
 
 def usable(group: Group) -> Group:
@@ -245,7 +263,7 @@ def main() -> None:
         "sources": [
             "times: one fit over NeuSight (fp32), vidur (fp16) and aiconfigurator (bf16, fp8, nvfp4) measurements on "
             + ", ".join(sorted({g.device.name for g in groups})),
-            "spreads: errors on each of these devices when it is left out of the fit",
+            "spreads: errors on each of these devices when its chip is left out of the fit and of the energies",
             "kinds without measurements are assumed: " + ", ".join(sorted(ASSUMED)),
             "energy: public board-power readings by chip generation, see each",
         ],
@@ -274,9 +292,11 @@ def leave_one_out(
     bias: dict[str, float] = {}
     around: list[Any] = []
     for name in sorted({g.device.name for g in groups}):
-        others = [g for g in groups if g.device.name != name]
+        # Boards with the same chip go with it, or A100 SXM would be "unseen" beside A100 PCIe.
+        chip = next(g.device.arch for g in groups if g.device.name == name)
+        others = [g for g in groups if g.device.arch != chip]
         values = fit(kind, others, tiles)
-        left = [(g, errors(g, values)) for g in groups if g.device.name == name]
+        left = [(g, errors(g, values, unseen=True)) for g in groups if g.device.name == name]
         for group, error in left:
             print(
                 f"  without {name:15s} {group.op:28s} MAPE {100 * np.mean(np.abs(np.expm1(error))):6.1f}  "
