@@ -296,6 +296,7 @@ class Estimate:
             },
             "interval_level": LEVEL,
             "totals": totals,
+            "formulas": {name: str(dim) for name, dim in self.workload.formulas.items()},
             "coverage": {
                 "ops": self.workload.nodes,
                 "modelled": self.workload.nodes - sum(unmodelled.values()),

@@ -28,6 +28,7 @@ _FIELD = {
     TensorProto.COMPLEX64: "float_data", TensorProto.COMPLEX128: "double_data",
 }  # fmt: skip
 _DATA = ("float_data", "int32_data", "int64_data", "uint64_data", "double_data", "string_data")
+_SPARSE = (AttributeProto.SPARSE_TENSOR, AttributeProto.SPARSE_TENSORS)
 _VALUE_OF = {"value": AttributeProto.TENSOR, "sparse_value": AttributeProto.SPARSE_TENSOR}
 
 
@@ -53,7 +54,13 @@ def checked(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
             wanted = _VALUE_OF.get(attribute.name) if node.op_type == "Constant" else None
             if wanted is not None and attribute.type != wanted:
                 raise ModelError(f"{source}: {attribute.name!r} of {place} is not a tensor")
-            sparse |= attribute.type == AttributeProto.SPARSE_TENSOR
+            if attribute.type in _SPARSE:
+                if wanted is None:
+                    raise ModelError(
+                        f"{source}: attribute {attribute.name!r} of {place} holds sparse tensors, which only a "
+                        "Constant can"
+                    )
+                sparse = True
     return _densified(model) if sparse else model
 
 
@@ -88,6 +95,7 @@ def _nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
 
 def _check_names(graph: onnx.GraphProto, source: str) -> None:
     made: dict[str, onnx.NodeProto] = {}
+    given = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
     for node in graph.node:
         for name in node.output:
             if name and name in made:
@@ -95,6 +103,11 @@ def _check_names(graph: onnx.GraphProto, source: str) -> None:
                 raise ModelError(
                     f"{source}: two nodes make the value {name!r}: {first.op_type} {first.name!r} and "
                     f"{node.op_type} {node.name!r}. Every value needs a name of its own"
+                )
+            if name and name in given:
+                raise ModelError(
+                    f"{source}: {node.op_type} {node.name!r} makes the value {name!r}, which is an input or a weight "
+                    "already. Every value needs a name of its own"
                 )
             made[name] = node
 

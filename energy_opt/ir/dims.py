@@ -62,6 +62,13 @@ def total(dims: Iterable[Dim]) -> Dim:
     return sympy.Add(number, *rest) if rest else number
 
 
+def factored(dim: Dim) -> Dim:
+    """The same formula with what its terms share in front, as a person would write it."""
+    if isinstance(dim, int) or not dim.is_polynomial(*dim.free_symbols):
+        return dim  # factoring Min and floor takes long and helps nobody
+    return sympy.factor(dim)
+
+
 def ceil_div(dim: Dim, by: int) -> Dim:
     """`dim / by`, rounded up."""
     if isinstance(dim, int):

@@ -8,11 +8,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, overload
 
+import numpy as np
 import onnx_ir
 
-from energy_opt.errors import ModelError
+from energy_opt.errors import DimError, ModelError
 from energy_opt.ir import shapes
-from energy_opt.ir.dims import Dim, Value, product, total
+from energy_opt.ir.dims import (
+    Dim,
+    Evaluator,
+    Value,
+    factored,
+    free_symbols,
+    product,
+    total,
+)
 from energy_opt.ir.graph import (
     BRANCH,
     TRIPS,
@@ -29,10 +38,11 @@ from energy_opt.ir.row import Row, Use
 from energy_opt.ir.rules import lookup
 from energy_opt.ir.weights import Weights
 
+_MOST_ELEMENTS = 2**62  # what an int64 can index, with room for a size in bytes
 _NO_KERNEL = frozenset({"view", "shape", "control"})
 
 
-@dataclass
+@dataclass(repr=False)
 class Workload(Sequence[Row]):
     """Rows of work of one inference, and what estimates need to know of the graph they came from."""
 
@@ -49,6 +59,8 @@ class Workload(Sequence[Row]):
     unmodelled: dict[str, int]
     schedule: list[Step]
     nbytes: Callable[[onnx_ir.Value], Dim]
+    doubtful: dict[Dim, str]
+    """Sizes that some bindings make negative, such as a convolution's output on a small image, and whose they are."""
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -61,8 +73,20 @@ class Workload(Sequence[Row]):
         return len(self.rows)
 
     def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Sizes for every dim, defaults included. Raises DimError; see `Graph.bind`."""
-        return bind(self.dims, given)
+        """Sizes for every dim, defaults included.
+
+        Raises:
+            DimError: see `Graph.bind`; also where a size of the graph would be negative.
+        """
+        bound = bind(self.dims, given)
+        for (dim, name), size in zip(self.doubtful.items(), self._doubtful(bound), strict=True):
+            if np.min(size) < 0:
+                names = ", ".join(f"{n}={bound[n]}" for n in sorted(free_symbols([dim])))
+                raise DimError(
+                    f"with {names} the value {name!r} would have a size of {int(np.min(size))} ({dim}): "
+                    "give larger dims"
+                )
+        return bound
 
     def defaulted(self, given: Mapping[str, Any]) -> list[str]:
         """Names of the dims that were left free and so stand at their default."""
@@ -82,6 +106,10 @@ class Workload(Sequence[Row]):
         return self._timelines[frames].peak_bytes(binding)
 
     @cached_property
+    def _doubtful(self) -> Evaluator:
+        return Evaluator(list(self.doubtful))
+
+    @cached_property
     def _timelines(self) -> dict[bool, Timeline]:
         return {}
 
@@ -90,9 +118,13 @@ class Workload(Sequence[Row]):
         """Totals of one inference as closed formulas over the dims."""
         names = ("matmul_flops", "other_flops", "bytes_read", "bytes_written")
         return {
-            name: total(product((getattr(row, name), row.count)) for row in self.rows)
+            name: factored(total(product((getattr(row, name), row.count)) for row in self.rows))
             for name in names
         }
+
+    def __repr__(self) -> str:
+        formulas = "".join(f"\n  {name} = {formula}" for name, formula in self.formulas.items())
+        return f"Workload({self.source!r}: {self.nodes} nodes in {len(self.rows)} rows){formulas}"
 
 
 def workload(graph: Graph, *, strict: bool = False) -> Workload:
@@ -132,6 +164,7 @@ class _Reader:
         self.of_value: dict[onnx_ir.Value, int] = {}
         self.signatures: dict[Any, _Signature] = {}
         self.schedule: list[Step] = []
+        self.doubtful: dict[Dim, onnx_ir.Value] = {}
         self.unmodelled: Counter[str] = Counter()
         self.nodes = 0
         self.initializers: set[onnx_ir.Value] = set(graph.model.graph.initializers.values())
@@ -169,6 +202,7 @@ class _Reader:
             unmodelled=dict(self.unmodelled),
             schedule=self.schedule,
             nbytes=self._nbytes,
+            doubtful={dim: value.name or "" for dim, value in self.doubtful.items()},
         )
 
     # -- the schedule ------------------------------------------------------------------------------------------------
@@ -302,10 +336,23 @@ class _Reader:
             if index is None:
                 index = self.tensors[key] = len(self.tensor_list)
                 tensor = Tensor(_dims(shape), dtype, constant, values)
+                self._check_size(value, tensor)
                 self.tensor_list.append(tensor)
                 self.sizes.append(0 if constant else tensor.nbytes)
             self.of_value[value] = index
         return index
+
+    def _check_size(self, value: onnx_ir.Value, tensor: Tensor) -> None:
+        """Refuse what cannot be addressed, and remember the sizes that a binding can make negative."""
+        fixed = product(dim for dim in tensor.shape or () if isinstance(dim, int))
+        if fixed > _MOST_ELEMENTS:
+            raise ModelError(
+                f"{self.graph.source}: the value {value.name!r} of shape {list(tensor.shape or ())} has more elements "
+                "than can be addressed"
+            )
+        for dim in tensor.shape or ():
+            if not isinstance(dim, int) and dim.is_nonnegative is not True:
+                self.doubtful.setdefault(dim, value)
 
     def _nbytes(self, value: onnx_ir.Value) -> Dim:
         return self.sizes[self._tensor(value)]

@@ -60,6 +60,7 @@ class _Report:
 
     def _details(self, wide: bool) -> Iterator[RenderableType]:
         for part in (
+            formulas(self.analysis),
             footprint(self.analysis),
             modules(self.analysis, depth=self.depth, verbose=self.verbose, wide=wide),
             kinds(self.analysis, wide=wide),
@@ -120,6 +121,20 @@ def totals(analysis: Mapping[str, Any]) -> RenderableType:
         total = units.nbytes(peak + (found.get("weight_bytes") or 0))
         table.add_row("peak activations", units.nbytes(peak), f"{total} with the weights")
     return _section("One inference", table)
+
+
+def formulas(analysis: Mapping[str, Any]) -> RenderableType | None:
+    """The totals as formulas over the dims that nobody chose; None where every dim was given."""
+    free = [name for name, _, defaulted in text.dims(analysis) if defaulted]
+    found = analysis.get("formulas") or {}
+    if not free or not found:
+        return None
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style=_QUIET)
+    table.add_column()
+    for name, formula in found.items():
+        table.add_row(name.replace("_", " "), plain(formula, 400))
+    return _section(f"For any {', '.join(free)}", table)
 
 
 def footprint(analysis: Mapping[str, Any]) -> RenderableType | None:

@@ -80,6 +80,7 @@ class FakeWorkload:
     dims: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     unmodelled: dict[str, int] = field(default_factory=dict)
+    formulas: dict[str, Any] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)

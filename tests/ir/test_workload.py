@@ -9,7 +9,7 @@ from onnx import numpy_helper, parser
 
 import energy_opt as eo
 from energy_opt import passes
-from energy_opt.errors import ModelError
+from energy_opt.errors import DimError, ModelError
 from energy_opt.ir.dims import symbol
 
 HEADER = '<ir_version: 9, opset_import: ["" : 20, "my.ops" : 1]>\n'
@@ -183,3 +183,14 @@ def test_eager_frames_hold_a_modules_inputs() -> None:
     # One value dies as the next is born: two at once. In eager mode `a` stays until module m returns with d: three.
     assert work.peak_activation_bytes({"batch": 1}) == 2 * 16
     assert work.peak_activation_bytes({"batch": 1}, frames=True) == 3 * 16
+
+
+def test_sizes_that_make_no_sense_are_refused_with_the_dims_to_blame() -> None:
+    graph = load(
+        "g (float[N, 3, H, W] x) => (float[N, 5, A, B] y) { y = Conv(x, w) }", w=(5, 3, 7, 7)
+    )
+    with pytest.raises(DimError, match=r"with H=1 the value 'y' would have a size of -5 \(H - 6\)"):
+        eo.analyze(graph)
+    assert eo.analyze(graph, H=32, W=32).energy_j > 0
+    with pytest.raises(DimError, match="W=4|with W"):
+        eo.analyze(graph, H=32, W=np.array([32, 4]))
