@@ -118,25 +118,33 @@ def _check_type(kind: onnx.TypeProto, place: str, source: str) -> None:
         if which in ("tensor_type", "sparse_tensor_type"):
             element = getattr(kind, which).elem_type
             if element not in _TYPES and element != TensorProto.UNDEFINED:
-                raise ModelError(f"{source}: {place} has the element type {element}, which ONNX does not define")
+                raise ModelError(
+                    f"{source}: {place} has the element type {element}, which ONNX does not define"
+                )
             return
         if which not in ("sequence_type", "optional_type"):
             return
         inner = getattr(kind, which).elem_type
         if inner.WhichOneof("value") is None:
-            raise ModelError(f"{source}: {place} is a {which.removesuffix('_type')} of nothing: its element type is missing")
+            raise ModelError(
+                f"{source}: {place} is a {which.removesuffix('_type')} of nothing: its element type is missing"
+            )
         kind = inner
     raise ModelError(f"{source}: the type of {place} is nested too deeply")
 
 
 def _check_tensor(tensor: onnx.TensorProto, place: str, source: str) -> None:
     if tensor.data_type not in _TYPES:
-        raise ModelError(f"{source}: {place} has the data type {tensor.data_type}, which ONNX does not define")
+        raise ModelError(
+            f"{source}: {place} has the data type {tensor.data_type}, which ONNX does not define"
+        )
     if any(dim < 0 for dim in tensor.dims):
         raise ModelError(f"{source}: {place} has a negative size: {list(tensor.dims)}")
     elements = math.prod(tensor.dims)
     if elements > _MOST_ELEMENTS:
-        raise ModelError(f"{source}: {place} has more elements than can be addressed: {list(tensor.dims)}")
+        raise ModelError(
+            f"{source}: {place} has more elements than can be addressed: {list(tensor.dims)}"
+        )
     if tensor.data_location == TensorProto.EXTERNAL:
         return
     bits = _BITS.get(tensor.data_type)
@@ -151,7 +159,9 @@ def _check_tensor(tensor: onnx.TensorProto, place: str, source: str) -> None:
     present = [field for field in _DATA if len(getattr(tensor, field))]
     if any(field != wanted for field in present):
         name = TensorProto.DataType.Name(tensor.data_type)
-        raise ModelError(f"{source}: {place} is of type {name}, but its data stands in {present[0]}")
+        raise ModelError(
+            f"{source}: {place} is of type {name}, but its data stands in {present[0]}"
+        )
     if bits is not None and len(getattr(tensor, wanted)) != elements:
         raise ModelError(
             f"{source}: {place} of shape {list(tensor.dims)} needs {elements} elements "
