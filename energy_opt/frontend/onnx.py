@@ -42,7 +42,9 @@ def load_proto(
     places: Mapping[str, WeightPlace] | None = None,
 ) -> Graph:
     """The graph of a model in memory. `places` says where weights are that were left in a file. See `load_onnx`."""
-    logger = logging.getLogger("onnx_ir")  # it reports what we report as errors, with the file's raw names
+    logger = logging.getLogger(
+        "onnx_ir"
+    )  # it reports what we report as errors, with the file's raw names
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
