@@ -31,7 +31,9 @@ _MEANINGS = (
 )
 _EXPRESSION = re.compile(r"^[\w .+\-*()]{1,120}$", re.ASCII)
 _IDENTIFIER = re.compile(r"^[A-Za-z_]\w{0,60}$", re.ASCII)
-_RESERVED = frozenset({"true", "false", "none", "min", "max", "floor", "ceiling", "mod", "sqrt"})  # read as functions
+_RESERVED = frozenset(
+    {"true", "false", "none", "min", "max", "floor", "ceiling", "mod", "sqrt"}
+)  # read as functions
 
 
 @dataclass
@@ -216,7 +218,9 @@ def _meaning(text: str, value: onnx_ir.Value, axis: int) -> str:
     cleaned = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")[:60]
     if not _IDENTIFIER.match(cleaned):
         return _role(value, axis)
-    return f"dim_{cleaned}" if cleaned.lower() in _RESERVED or keyword.iskeyword(cleaned) else cleaned
+    return (
+        f"dim_{cleaned}" if cleaned.lower() in _RESERVED or keyword.iskeyword(cleaned) else cleaned
+    )
 
 
 def _role(value: onnx_ir.Value, axis: int) -> str:
