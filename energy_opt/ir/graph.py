@@ -130,7 +130,9 @@ def _checked(name: str, value: Any) -> Any:
         )
     if isinstance(value, int):
         if not 1 <= value <= LARGEST_DIM:
-            raise DimError(f"dim {name!r} must be between 1 and {LARGEST_DIM}, not {str(value)[:40]}")
+            raise DimError(
+                f"dim {name!r} must be between 1 and {LARGEST_DIM}, not {str(value)[:40]}"
+            )
         return value
     try:
         array = np.asarray(value, dtype=np.float64)
