@@ -15,7 +15,9 @@ import energy_opt as eo
 from energy_opt.errors import EnergyOptError
 
 
-def info(name: str, dims: list[int | str] | None, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+def info(
+    name: str, dims: list[int | str] | None, kind: int = TensorProto.FLOAT
+) -> onnx.ValueInfoProto:
     return h.make_tensor_value_info(name, kind, dims)
 
 
@@ -45,9 +47,7 @@ def typed(element: int) -> onnx.ModelProto:
 
 def sequence_of_nothing() -> onnx.ModelProto:
     made = sized(2, 2)
-    made.graph.input[0].type.CopyFrom(
-        onnx.TypeProto(sequence_type=onnx.TypeProto.Sequence())
-    )
+    made.graph.input[0].type.CopyFrom(onnx.TypeProto(sequence_type=onnx.TypeProto.Sequence()))
     return made
 
 
@@ -58,19 +58,26 @@ def with_attribute(op: str, name: str, **fields: object) -> onnx.ModelProto:
 
 
 def weight(**fields: object) -> onnx.ModelProto:
-    return model([node("Gather", "w", "x")], [info("x", [2], TensorProto.INT64)], (TensorProto(name="w", **fields),))
+    return model(
+        [node("Gather", "w", "x")],
+        [info("x", [2], TensorProto.INT64)],
+        (TensorProto(name="w", **fields),),
+    )
 
 
 def sparse() -> onnx.ModelProto:
     values = h.make_tensor("v", TensorProto.FLOAT, [1], [1.0])
     places = h.make_tensor("i", TensorProto.INT64, [1], [0])
-    constant = h.make_node("Constant", [], ["c"], sparse_value=h.make_sparse_tensor(values, places, [3]))
+    constant = h.make_node(
+        "Constant", [], ["c"], sparse_value=h.make_sparse_tensor(values, places, [3])
+    )
     return model([constant, node("Add", "x", "c")], [info("x", [3])])
 
 
 def doubling(times: int) -> onnx.ModelProto:
     nodes = [
-        h.make_node("Concat", ["x" if i == 0 else f"t{i}"] * 2, [f"t{i + 1}"], axis=0) for i in range(times)
+        h.make_node("Concat", ["x" if i == 0 else f"t{i}"] * 2, [f"t{i + 1}"], axis=0)
+        for i in range(times)
     ]
     return model([*nodes, node("Relu", f"t{times}")], [info("x", [2**62, 2**62])])
 
@@ -89,8 +96,12 @@ CASES = {
     "element type -1": typed(-1),
     "a sequence of nothing": sequence_of_nothing(),
     "strings": model([node("StringNormalizer", "x")], [info("x", [2], TensorProto.STRING)]),
-    "a graph where integers belong": with_attribute("AveragePool", "strides", type=onnx.AttributeProto.GRAPH),
-    "a constant that is a float": with_attribute("Constant", "value", type=onnx.AttributeProto.FLOAT, f=1.0),
+    "a graph where integers belong": with_attribute(
+        "AveragePool", "strides", type=onnx.AttributeProto.GRAPH
+    ),
+    "a constant that is a float": with_attribute(
+        "Constant", "value", type=onnx.AttributeProto.FLOAT, f=1.0
+    ),
     "a reference outside of a function": with_attribute(
         "Constant", "value", type=onnx.AttributeProto.TENSOR, ref_attr_name="elsewhere"
     ),
@@ -102,7 +113,9 @@ CASES = {
     "data in the wrong field": weight(dims=[1], data_type=TensorProto.INT16, int64_data=[1]),
     "two nodes make y": model([node("Relu", "x"), node("Relu", "x")], [info("x", [2])]),
     "an input with an evil name": model([node("Relu", "a\x1b[31m\nb")], [info("x", [2])]),
-    "an output that nothing makes": model([node("Relu", "x")], [info("x", [2])], output="no\x1b[31mpe"),
+    "an output that nothing makes": model(
+        [node("Relu", "x")], [info("x", [2])], output="no\x1b[31mpe"
+    ),
     "a sparse constant": sparse(),
     "sizes beyond a float": doubling(1100),
     "no sizes at all": model([node("MatMul", "x", "x")], [info("x", None)]),
