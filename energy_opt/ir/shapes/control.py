@@ -202,6 +202,8 @@ def scan(engine: Engine, node: onnx_ir.Node, call: Call) -> Sequence[Info]:
             continue
         shape = info.shape
         if batched:
+            if not shape:
+                call.fail("a scalar among the inputs, each has a batch axis")
             batch, shape = shape[0], shape[1:]
         if index >= states:
             place = axes[index - states] if index - states < len(axes) else 0

@@ -6,8 +6,8 @@ Equal nodes have equal results: a layer that occurs 32 times is inferred once, u
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import onnx_ir
 import sympy
@@ -17,17 +17,22 @@ from energy_opt.ir.dims import Dim
 from energy_opt.ir.shapes import (
     classic,
     contrib,
+    einsum,
     elementwise,
     indexing,
     layout,
     neural,
     reshape,
+    selecting,
     sequence,
     signal,
     windows,
 )
+from energy_opt.ir.shapes.constant import constant_info
 from energy_opt.ir.shapes.control import CONTROL
-from energy_opt.ir.shapes.info import Call, Info, short, spell, tensor_values
+from energy_opt.ir.shapes.declared import Declared
+from energy_opt.ir.shapes.evidence import note_alike
+from energy_opt.ir.shapes.info import Call, Info, spell, tensor_values
 from energy_opt.ir.shapes.library import library_rule
 from energy_opt.ir.shapes.registry import RULES
 from energy_opt.ir.shapes.sequence import of_type
@@ -37,11 +42,13 @@ from energy_opt.ir.shapes.values import EQUAL_KEY, LIMIT, MINTED_KEY, VALUES_KEY
 MODULES = (
     classic,
     contrib,
+    einsum,
     elementwise,
     indexing,
     layout,
     neural,
     reshape,
+    selecting,
     sequence,
     signal,
     windows,
@@ -98,9 +105,8 @@ class Engine:
         self.versions: Mapping[str, int] = dict(model.opset_imports)
         self.scope: Mapping[str, onnx_ir.Attr] | None = None
         self.infos: dict[onnx_ir.Value, Info] = {}
-        self._trust = trust_declared
         self._cache: dict[Any, list[Info]] = {}
-        self._declared: dict[onnx_ir.Value, Info] = {}
+        self._declared = Declared(self.space, trust_declared)
         self._budget = 20_000
 
     def run_model(self) -> None:
@@ -201,7 +207,13 @@ class Engine:
         op = node.op_type
         self.space.where = (op, node.name or "")
         if domain == "" and op == "Constant":
-            self._store(node, [self._constant(node)], None)
+            try:
+                found = constant_info(self._attributes(node)[0])
+            except _MODEL_FAULTS:
+                found = None
+            if found is None:  # a reader took the tensor out and left its shape
+                found = self._given(node.outputs[0]) if node.outputs else Info()
+            self._store(node, [found], None)
             return
         attrs, signature = self._attributes(node)
         inputs = tuple([None if value is None else self.info(value) for value in node.inputs])
@@ -211,7 +223,7 @@ class Engine:
         )
         control = CONTROL.get(op) if domain == "" else None
         if control is not None:
-            self._store(node, control(self, node, call), call)
+            self._store(node, self._guarded(control, node, call), call)
             return
         key = (domain, op, version, inputs, signature, len(node.outputs))
         hashable = True
@@ -227,23 +239,22 @@ class Engine:
         self._store(node, cached, call)
 
     def _infer(self, node: onnx_ir.Node, call: Call) -> list[Info]:
-        function = self.model.functions.get((node.domain, node.op_type, node.overload))
-        try:
-            if function is not None:
-                return self._function(node, call, function)
-            rule = RULES.get((call.domain, call.op))
-            results = list(rule(call)) if rule is not None else library_rule(self, node, call)
-        except ModelError:
-            raise
-        except RecursionError:
-            raise
-        except _MODEL_FAULTS:
-            return []
+        results = self._guarded(_plain, node, call)
+        note_alike(call)
         for info in results:
             for dim in info.shape or ():
                 if isinstance(dim, int) and dim < 0:
                     call.fail(f"the result {spell(info)} would have a negative size")
         return results
+
+    def _guarded(self, function: _NodeRule, node: onnx_ir.Node, call: Call) -> list[Info]:
+        """What the function infers; nothing where the node is not as its schema says. Raises ModelError."""
+        try:
+            return list(function(self, node, call))
+        except (ModelError, RecursionError):
+            raise
+        except _MODEL_FAULTS:
+            return []
 
     def _attributes(self, node: onnx_ir.Node) -> tuple[dict[str, Any], Any]:
         """Attribute values by name, and what of them tells two nodes apart."""
@@ -268,25 +279,9 @@ class Engine:
                 signature.append((name, id(value)))
         return values, tuple(signature)
 
-    def _constant(self, node: onnx_ir.Node) -> Info:
-        """The value that a Constant node holds."""
-        attrs, _ = self._attributes(node)
-        for name, value in attrs.items():
-            if name == "value":
-                shape = tuple(int(dim) for dim in value.shape)
-                return Info(shape, value.dtype, tensor_values(value))
-            if name == "sparse_value":
-                return Info(tuple(int(dim) for dim in value.dims), value.values.dtype)
-            kind = _CONSTANTS.get(name)
-            if kind is None:
-                continue
-            items = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-            scalar = not isinstance(value, (list, tuple))
-            followed = items if kind is not onnx_ir.DataType.STRING and len(items) <= 1024 else None
-            return Info(() if scalar else (len(items),), kind, followed)
-        return self._given(node.outputs[0]) if node.outputs else Info()
-
-    def _function(self, node: onnx_ir.Node, call: Call, function: onnx_ir.Function) -> list[Info]:
+    def call_function(
+        self, node: onnx_ir.Node, call: Call, function: onnx_ir.Function
+    ) -> list[Info]:
         """Results of a call of one of the model's own functions."""
         saved = self.versions, self.scope
         scope = {name: attr for name, attr in function.attributes.items() if attr.value is not None}
@@ -309,72 +304,17 @@ class Engine:
         for index, value in enumerate(node.outputs):
             info = results[index] if index < len(results) else Info()
             if value.shape is not None or value.type is not None:
-                info = self._merged(value, info, call)
+                info = self._declared.complete(value, info, call, self.depth)
             self.set(value, info)
 
-    # --- declared shapes ---
 
-    def _merged(self, value: onnx_ir.Value, info: Info, call: Call | None) -> Info:
-        """The inferred shape and dtype, completed by those that the file declares."""
-        declared = self._declared.get(value)
-        if declared is None:
-            declared = self._declared[value] = self._read_declared(value)
-        if not self._trust:
-            return info
-        dtype = info.dtype if declared.dtype is None else declared.dtype
-        nest = info.nest if info.dtype is not None or info.nest else declared.nest
-        if info.shape is None:
-            return info._replace(shape=self._named(value, declared.shape), dtype=dtype, nest=nest)
-        if declared.shape is None or declared.nest != info.nest:
-            return info._replace(dtype=dtype)
-        if len(declared.shape) != len(info.shape):
-            # exporters write an empty shape where they do not know the rank
-            if declared.shape and not self.depth and not info.nest:
-                self._contradiction(value, declared, info, call)
-            return info._replace(dtype=dtype)
-        dims: list[Dim] = []
-        for said, found in zip(declared.shape, info.shape, strict=True):
-            if isinstance(said, int) and isinstance(found, int) and said != found:
-                if not self.depth:
-                    self._contradiction(value, declared, info, call)
-                dims.append(found)
-            elif said is not None and self.space.is_minted(found):
-                dims.append(said)
-            else:
-                dims.append(found)
-        return info._replace(shape=tuple(dims), dtype=dtype)
-
-    def _read_declared(self, value: onnx_ir.Value) -> Info:
-        """The declared type; dims that say nothing are None."""
-        kind = of_type(self.space, value.type, None)
-        if value.shape is None:
-            return kind
-        return kind._replace(shape=tuple(self.space.read(dim) for dim in value.shape.dims))
-
-    def _named(self, value: onnx_ir.Value, shape: tuple[Dim, ...] | None) -> tuple[Dim, ...] | None:
-        if not shape:  # an empty one is also written where the rank is not known
-            return None
-        return tuple(self.space.fresh() if dim is None else dim for dim in shape)
-
-    def _contradiction(
-        self, value: onnx_ir.Value, declared: Info, info: Info, call: Call | None
-    ) -> None:
-        shown = tuple("?" if dim is None else dim for dim in declared.shape or ())
-        said = spell(Info(shown))
-        message = (
-            f"the file declares {short(value.name)} as {said}, but the node computes {spell(info)}"
-        )
-        advice = "declare what is computed, or remove the declared shapes from the file"
-        if call is None:
-            raise ModelError(f"{message}; {advice}")
-        call.fail(message, advice)
+def _plain(engine: Engine, node: onnx_ir.Node, call: Call) -> Sequence[Info]:
+    """A node without inner graphs: a function of the model, one of our rules, or the library."""
+    function = engine.model.functions.get((node.domain, node.op_type, node.overload))
+    if function is not None:
+        return engine.call_function(node, call, function)
+    rule = RULES.get((call.domain, call.op))
+    return rule(call) if rule is not None else library_rule(engine, node, call)
 
 
-_CONSTANTS = {
-    "value_float": onnx_ir.DataType.FLOAT,
-    "value_floats": onnx_ir.DataType.FLOAT,
-    "value_int": onnx_ir.DataType.INT64,
-    "value_ints": onnx_ir.DataType.INT64,
-    "value_string": onnx_ir.DataType.STRING,
-    "value_strings": onnx_ir.DataType.STRING,
-}
+_NodeRule: TypeAlias = Callable[[Engine, onnx_ir.Node, Call], Sequence[Info]]

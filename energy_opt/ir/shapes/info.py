@@ -178,15 +178,15 @@ class Call:
         """The sentence of `fail`."""
         op = f"{self.domain}::{self.op}" if self.domain else self.op
         shapes = ", ".join("-" if info is None else spell(info) for info in self.inputs[:8])
-        where = f"node {self.name!r} ({op})" if self.name else f"an unnamed {op} node"
+        where = f"node {short(self.name, 160)} ({op})" if self.name else f"an unnamed {op} node"
         advice = advice or "check the tensors that feed it and the shapes declared in the file"
         return f"{where}: {message}; its inputs are {shapes or 'none'}; {advice}"
 
 
-def short(value: object) -> str:
-    """A value from a file, cut for a message."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def short(value: object, limit: int = 60) -> str:
+    """A value from a file, quoted and cut for a message."""
+    text = repr(value[: 2 * limit] if isinstance(value, str) else value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def spell(info: Info) -> str:

@@ -100,6 +100,8 @@ def conv(call: Call) -> Sequence[Info]:
     """[batch, filters, spatial...]."""
     x, w = call.input(0), call.input(1)
     if call.op == "DeformConv" and x.shape is not None and w.shape is not None:
+        if len(x.shape) < 3 or len(w.shape) != len(x.shape):
+            call.fail(f"weights of {len(w.shape)} dimensions for an input of {len(x.shape)}")
         kernel = call.ints_attr("kernel_shape") or w.shape[2:]
         return [Info((x.shape[0], w.shape[0], *window(call, x.shape[2:], kernel)), x.dtype)]
     return [_conv(call, x, w, x.dtype)]
