@@ -16,13 +16,13 @@ from energy_opt.errors import ModelError
 
 _TYPES = frozenset(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}
 _MOST_ELEMENTS = 2**62  # what an int64 index can address, with room for a size in bytes
-_BITS = {
+_BITS: dict[int, int] = {
     TensorProto.FLOAT: 32, TensorProto.INT32: 32, TensorProto.UINT32: 32,
     TensorProto.INT64: 64, TensorProto.UINT64: 64, TensorProto.DOUBLE: 64,
     TensorProto.FLOAT16: 16, TensorProto.BFLOAT16: 16, TensorProto.INT16: 16, TensorProto.UINT16: 16,
     TensorProto.INT8: 8, TensorProto.UINT8: 8, TensorProto.BOOL: 8,
 }  # fmt: skip
-_FIELD = {
+_FIELD: dict[int, str] = {
     TensorProto.FLOAT: "float_data", TensorProto.DOUBLE: "double_data", TensorProto.INT64: "int64_data",
     TensorProto.UINT32: "uint64_data", TensorProto.UINT64: "uint64_data", TensorProto.STRING: "string_data",
     TensorProto.COMPLEX64: "float_data", TensorProto.COMPLEX128: "double_data",

@@ -42,9 +42,8 @@ def load_proto(
     places: Mapping[str, WeightPlace] | None = None,
 ) -> Graph:
     """The graph of a model in memory. `places` says where weights are that were left in a file. See `load_onnx`."""
-    logger = logging.getLogger(
-        "onnx_ir"
-    )  # it reports what we report as errors, with the file's raw names
+    # onnx_ir logs what is an error here, and quotes the file's raw names.
+    logger = logging.getLogger("onnx_ir")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
@@ -65,6 +64,8 @@ def load_proto(
         raise ModelError(
             f"{source}: the graph cannot be understood: {text or type(root).__name__}"
         ) from error
+    finally:
+        logger.setLevel(level)
 
 
 def _printable(error: BaseException) -> str:

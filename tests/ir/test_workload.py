@@ -151,7 +151,12 @@ def test_a_model_in_memory_is_left_as_it_was() -> None:
         ("a = MatMul(x, w)  y = MatMul(a, w)", {"w": (4, 4)}, 16, 64),  # shared: once
         ("t = Transpose(w)  y = MatMul(x, t)", {"w": (4, 4)}, 16, 64),  # moved
         ("s = ConstantOfShape <value: tensor = float[1] {0.5}> (n)  y = MatMul(x, s)", {}, 16, 64),
-        ("c = Constant <value: tensor = float[4] {1.0, 2.0, 3.0, 4.0}> ()  y = Add(x, c)", {}, 4, 16),
+        (
+            "c = Constant <value: tensor = float[4] {1.0, 2.0, 3.0, 4.0}> ()  y = Add(x, c)",
+            {},
+            4,
+            16,
+        ),
         ("y = Add(x, one)", {}, 0, 4),  # a scalar of the exporter's is no parameter
         ("y = Relu(x)", {"unused": (4, 4)}, 0, 0),
     ],
@@ -192,5 +197,5 @@ def test_sizes_that_make_no_sense_are_refused_with_the_dims_to_blame() -> None:
     with pytest.raises(DimError, match=r"with H=1 the value 'y' would have a size of -5 \(H - 6\)"):
         eo.analyze(graph)
     assert eo.analyze(graph, H=32, W=32).energy_j > 0
-    with pytest.raises(DimError, match="W=4|with W"):
+    with pytest.raises(DimError, match=r"W=4|with W"):
         eo.analyze(graph, H=32, W=np.array([32, 4]))
