@@ -195,6 +195,7 @@ def _infer(graph: Graph) -> None:
             if original[value] is not None:
                 value.shape = rename_shape(original[value], symbols.renamed)  # type: ignore[arg-type]
     _use_declared(graph, declared, symbols)
+    symbols.suggest(shapes.requirements(model))
     graph.dims.update(symbols.infos)
     graph.notes.extend(symbols.notes)
 

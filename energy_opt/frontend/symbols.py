@@ -10,7 +10,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import onnx_ir
 import sympy
@@ -132,6 +132,14 @@ class Symbols:
                     break
         return replaced
 
+    def suggest(self, requirements: Iterable[tuple[Dim, int]]) -> None:
+        """Take the size that a weight asks for as the default of a dim, instead of 1."""
+        for dim, size in requirements:
+            info = self.infos.get(dim.name) if isinstance(dim, sympy.Symbol) else None
+            if info is not None and info.default == 1 and size > 1:
+                self.infos[info.name] = replace(info, default=size)
+                self.notes.append(f"{info.name} ({info.where}) is {size} unless given: the weights ask for it")
+
     def _replace(self, name: str, kept: Dim) -> None:
         info = self.infos.pop(name)
         if isinstance(kept, sympy.Symbol):
@@ -198,7 +206,7 @@ def _prefer(gone: str, kept: str, infos: dict[str, DimInfo]) -> bool:
 def _with_alias(info: DimInfo, alias: str) -> DimInfo:
     if alias == info.name or alias in info.aliases:
         return info
-    return DimInfo(info.name, (*info.aliases, alias), info.where, info.origin, info.default)
+    return replace(info, aliases=(*info.aliases, alias))
 
 
 def _unused(wanted: str, taken: Iterable[str]) -> str:

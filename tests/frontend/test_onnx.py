@@ -309,3 +309,11 @@ def test_what_makes_no_sense_is_one_clear_error(
     with pytest.raises(ModelError, match=message) as caught:
         eo.load(proto)
     assert "\n" not in str(caught.value)
+
+
+def test_a_size_that_the_weights_ask_for_is_the_default() -> None:
+    proto = text_model("g (float[N, K] x) => (float[N, 4] y) { y = MatMul(x, w) }")
+    proto.graph.initializer.append(numpy_helper.from_array(np.zeros((8, 4), np.float32), "w"))
+    graph = eo.load(proto)
+    assert graph.bind({})["K"] == 8
+    assert any("K (x axis 1) is 8 unless given" in note for note in graph.notes)

@@ -254,9 +254,22 @@ def sequence_map(engine: Engine, node: onnx_ir.Node, call: Call) -> Sequence[Inf
     return [Info(info.shape, info.dtype, None, "s" + info.nest, None, length) for info in made]
 
 
+def flex_attention(engine: Engine, node: onnx_ir.Node, call: Call) -> Sequence[Info]:
+    """Bind the bodies that change scores or probabilities to scores[batch, heads, query, key]."""
+    query, key = call.input(0), call.input(1)
+    if query.shape is not None and key.shape is not None and len(query.shape) == len(key.shape) == 4:
+        scores = Info((*query.shape[:3], key.shape[2]), query.dtype)
+        for attribute in node.attributes.values():
+            if attribute.type is onnx_ir.AttributeType.GRAPH:
+                _bind(engine, attribute.as_graph(), [scores])
+                _walk(engine, attribute.as_graph())
+    return engine.plain(node, call)
+
+
 CONTROL: dict[str, Callable[[Engine, onnx_ir.Node, Call], Sequence[Info]]] = {
     "If": if_,
     "Loop": loop,
     "Scan": scan,
     "SequenceMap": sequence_map,
+    "ai.onnx.preview::FlexAttention": flex_attention,
 }

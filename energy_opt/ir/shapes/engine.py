@@ -221,7 +221,7 @@ class Engine:
         call = Call(
             self.space, node.name or "", domain, op, version, inputs, attrs, len(node.outputs)
         )
-        control = CONTROL.get(op) if domain == "" else None
+        control = CONTROL.get(f"{domain}::{op}" if domain else op)
         if control is not None:
             self._store(node, self._guarded(control, node, call), call)
             return
@@ -233,12 +233,13 @@ class Engine:
             hashable, cached = False, None
         if cached is None:
             before = len(self.space.minted)
-            cached = self._infer(node, call)
+            cached = self.plain(node, call)
             if hashable and len(self.space.minted) == before:
                 self._cache[key] = cached
         self._store(node, cached, call)
 
-    def _infer(self, node: onnx_ir.Node, call: Call) -> list[Info]:
+    def plain(self, node: onnx_ir.Node, call: Call) -> list[Info]:
+        """What the node's own rule infers. Raises ModelError where it contradicts its inputs."""
         results = self._guarded(_plain, node, call)
         note_alike(call)
         for info in results:
