@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Any, NoReturn
@@ -55,6 +56,8 @@ def say(line: str) -> None:
 
 def main(app: Any, arguments: list[str]) -> NoReturn:
     """Run a typer app and exit with what `run` says."""
+    # A command makes a graph, prints and ends: searching it for cycles on the way costs a tenth of the time.
+    gc.disable()
     code = run(app, arguments)
     try:
         sys.stdout.flush()
