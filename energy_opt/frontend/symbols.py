@@ -138,7 +138,9 @@ class Symbols:
             info = self.infos.get(dim.name) if isinstance(dim, sympy.Symbol) else None
             if info is not None and info.default == 1 and size > 1:
                 self.infos[info.name] = replace(info, default=size)
-                self.notes.append(f"{info.name} ({info.where}) is {size} unless given: the weights ask for it")
+                self.notes.append(
+                    f"{info.name} ({info.where}) is {size} unless given: the weights ask for it"
+                )
 
     def _replace(self, name: str, kept: Dim) -> None:
         info = self.infos.pop(name)

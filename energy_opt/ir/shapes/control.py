@@ -257,7 +257,11 @@ def sequence_map(engine: Engine, node: onnx_ir.Node, call: Call) -> Sequence[Inf
 def flex_attention(engine: Engine, node: onnx_ir.Node, call: Call) -> Sequence[Info]:
     """Bind the bodies that change scores or probabilities to scores[batch, heads, query, key]."""
     query, key = call.input(0), call.input(1)
-    if query.shape is not None and key.shape is not None and len(query.shape) == len(key.shape) == 4:
+    if (
+        query.shape is not None
+        and key.shape is not None
+        and len(query.shape) == len(key.shape) == 4
+    ):
         scores = Info((*query.shape[:3], key.shape[2]), query.dtype)
         for attribute in node.attributes.values():
             if attribute.type is onnx_ir.AttributeType.GRAPH:
