@@ -471,7 +471,7 @@ def cpu(family: Cpu, least: float, most: float, proxy: bool = False) -> dict[str
         "mem_bw_bytes_per_s": min(family.socket_gbs, family.core_gbs * cores) * 1e9,
         "tdp_w": round(most * VCPUS, 3),
         "idle_w": round(least * VCPUS, 3),
-        "boundary": "package",
+        "boundary": "system",  # SPECpower is read at the wall: memory, fans and supply included
         "energy_ground_truth": False,
         "provenance": {"peaks": "modelled", "time": "datasheet", "energy": "modelled"},
         "scaling": {

@@ -53,6 +53,10 @@ class _Report:
         yield headline(analysis)
         yield Text()
         yield totals(analysis)
+        bill = footprint(analysis)
+        if bill is not None:
+            yield Text()
+            yield bill
         if not self.quiet:
             yield from self._details(wide)
         yield Text()
@@ -61,7 +65,6 @@ class _Report:
     def _details(self, wide: bool) -> Iterator[RenderableType]:
         for part in (
             formulas(self.analysis),
-            footprint(self.analysis),
             modules(self.analysis, depth=self.depth, verbose=self.verbose, wide=wide),
             kinds(self.analysis, wide=wide),
             expensive_ops(self.analysis, wide=wide, rows=20 if self.verbose else 5),
