@@ -12,10 +12,9 @@ import typer
 from energy_opt import __version__, shell
 from energy_opt.errors import UsageError
 from energy_opt.report.escape import plain
+from energy_opt.studies import DEFAULT_DEVICE
 
 # Everything heavier is imported inside a command: `--help` must not wait for numpy or onnx.
-
-DEFAULT_DEVICE = "t4"
 
 app = typer.Typer(
     name="energy-opt",

@@ -14,11 +14,9 @@ from energy_opt.estimators.runtime import Runtime
 from energy_opt.frontend import load
 from energy_opt.ir.graph import Graph
 from energy_opt.ir.workload import workload
+from energy_opt.studies import DEFAULT_DEVICE
 
-__all__ = ["DEFAULT_DEVICE", "PRECISIONS", "analyze", "devices", "load"]
-
-DEFAULT_DEVICE = "t4"
-"""The device that is assumed where none is named: common, small, and in every cloud."""
+__all__ = ["PRECISIONS", "analyze", "devices"]
 
 PRECISIONS: Mapping[str, str] = {"fp16": "cast-fp16", "bf16": "cast-bf16"}
 """What-if precisions and the pass that makes them. `as-is` is the model's own."""
