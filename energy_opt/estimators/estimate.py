@@ -283,10 +283,10 @@ class Estimate:
             "device": self.device.to_dict(),
             "runtime": self.runtime.name,
             "precision": self.precision,
-            "dims": {name: int(value) for name, value in self.dims.items()},
+            "dims": {name: number(float(value)) for name, value in self.dims.items()},
             "dims_info": {
                 name: {
-                    "value": int(self.dims[name]),
+                    "value": number(float(self.dims[name])),
                     "defaulted": name in defaulted,
                     "aliases": list(info.aliases),
                     "where": info.where,

@@ -13,6 +13,7 @@ from onnx_ir.passes.common import InlinePass
 from energy_opt.errors import EnergyOptError, ModelError
 from energy_opt.frontend.check import checked
 from energy_opt.frontend.control import assign_trips, name_unknown_dims
+from energy_opt.frontend.experts import share_tokens
 from energy_opt.frontend.scopes import assign_scopes
 from energy_opt.frontend.symbols import Symbols, rename_shape
 from energy_opt.frontend.wire import WeightPlace, read_model
@@ -85,6 +86,7 @@ def _build(proto: onnx.ModelProto, source: str, places: Mapping[str, WeightPlace
     _infer(graph)
     assign_trips(graph)
     name_unknown_dims(graph)
+    share_tokens(graph)
     graph.folded = constant_nodes(model)
     return graph
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir
 
 from energy_opt.errors import DimError
-from energy_opt.ir.dims import Dim
+from energy_opt.ir.dims import Dim, evaluate
 
 if TYPE_CHECKING:
     import networkx
@@ -35,14 +35,14 @@ class DimInfo:
     """One free dimension of a graph: its name, the file's names for it, and where it was found.
 
     `origin` is `input` (an axis of an input), `trip` (a loop's unknown trip count) or `data` (a size that depends on
-    the values of a tensor).
+    the values of a tensor). `default` may be a formula over the other dims, and then an average, so not a whole number.
     """
 
     name: str
     aliases: tuple[str, ...] = ()
     where: str = ""
     origin: str = "input"
-    default: int = 1
+    default: Dim | float = 1
 
 
 @dataclass
@@ -118,7 +118,13 @@ def bind(dims: Mapping[str, DimInfo], given: Mapping[str, Any]) -> dict[str, Any
                 f"dim {name!r} is given twice (its other names: {', '.join(dims[name].aliases)})"
             )
         bound[name] = _checked(key, value)
-    return {name: bound.get(name, info.default) for name, info in dims.items()}
+    for name, info in dims.items():
+        if isinstance(info.default, (int, float)):
+            bound.setdefault(name, info.default)
+    for name, info in dims.items():
+        if name not in bound and not isinstance(info.default, (int, float)):
+            bound[name] = evaluate(info.default, bound)
+    return {name: bound[name] for name in dims}
 
 
 def _checked(name: str, value: Any) -> Any:

@@ -93,9 +93,11 @@ def _advice(
     precision: str,
 ) -> list[dict[str, Any]]:
     """The changes that are predicted to save most energy per sample, at most three, each with the command to see it."""
-    bound = base.dims
-    if any(not isinstance(size, int) for size in bound.values()):
+    if base.shape:
         return []  # a person reads advice about one point, not about an array of them
+    infos, free = base.workload.dims, set(base.workload.defaulted(base.given))
+    # What only the data knows keeps its default, which may follow the other dims.
+    bound = {n: size for n, size in base.dims.items() if infos[n].origin == "input" or n not in free}
     found: list[dict[str, Any]] = []
     for title, detail, options, samples in _candidates(graph, bound, device, runtime, precision):
         changed: dict[str, Any] = {
