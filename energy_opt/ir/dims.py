@@ -156,6 +156,9 @@ def _compile(expression: sympy.Expr, position: Mapping[str, int]) -> Callable[..
         part = _compile(expression.args[0], position)
         rounded = np.floor if expression.func is sympy.floor else np.ceil
         return lambda arguments: rounded(part(arguments))
+    if expression.func is sympy.log:
+        part = _compile(expression.args[0], position)
+        return lambda arguments: _log(part(arguments))
     operation = _OPERATIONS.get(expression.func.__name__)
     if operation is None:
         raise DimError(
@@ -163,6 +166,11 @@ def _compile(expression: sympy.Expr, position: Mapping[str, int]) -> Callable[..
         )
     parts = [_compile(part, position) for part in expression.args]
     return lambda arguments: functools.reduce(operation, [part(arguments) for part in parts])
+
+
+def _log(value: Value) -> Value:
+    with np.errstate(divide="ignore"):  # nothing is sorted in no steps: what reads it is at least 1
+        return np.log(value)
 
 
 _OPERATIONS: dict[str, Callable[..., Any]] = {

@@ -27,6 +27,8 @@ B, S = symbol("batch"), symbol("seq")
         (sympy.Mod(S, 4), 3.0),
         (B / sympy.Integer(2), 1.5),
         (sympy.floor((S - 1) / 2) * sympy.ceiling(B / 2), 6.0),  # 3 * 2
+        (sympy.ceiling(sympy.log(4 * B * S) / sympy.log(2)), 7.0),  # 84 is between 2**6 and 2**7
+        (sympy.Max(1, sympy.log(B - 3)), 1.0),  # of nothing
     ],
 )
 def test_values(expression: object, expected: float) -> None:
