@@ -35,6 +35,8 @@ def assign_scopes(graph: Graph) -> None:
         path, types = _from_metadata(metadata)
         if path is None:
             path = _from_name(node)
+        if path and node.op_type in ("Conv", "ConvTranspose"):
+            path = _of_weight(node, path)
         if path:
             named += 1
         metadata[PATH] = path or ""
@@ -43,6 +45,18 @@ def assign_scopes(graph: Graph) -> None:
         graph.modules[module] = type_name
     if not named and len(graph.model.graph):
         graph.notes.append("the file names no modules, so everything belongs to the root")
+
+
+def _of_weight(node: onnx_ir.Node, path: str) -> str:
+    """The module that the convolution's weight is named after, where that is a sibling of the path.
+
+    An exporter that folds a batch norm into the convolution before it gives the result the batch norm's scope.
+    """
+    weight = node.inputs[1] if len(node.inputs) > 1 else None
+    name = (weight.name or "") if weight is not None and weight.is_initializer() else ""
+    owner, _, kind = name.rpartition(".")
+    sibling = kind == "weight" and owner.rpartition(".")[0] == path.rpartition(".")[0]
+    return _clean(owner) if sibling and owner else path
 
 
 def _from_metadata(metadata: Mapping[str, str]) -> tuple[str | None, tuple[tuple[str, str], ...]]:

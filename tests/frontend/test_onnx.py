@@ -134,6 +134,13 @@ def test_scopes_from_node_names() -> None:
     assert use.path == "encoder.layer.0.attention.self.query"
 
 
+def test_a_convolution_with_a_folded_batch_norm_is_the_convolution(examples: Path) -> None:
+    work = eo.workload(eo.load(examples / "resnet50.onnx"))
+    paths = {use.path for row in work if row.kind == "conv" for use in row.uses}
+    assert len(paths) == 53
+    assert all(path.endswith(".convolution") for path in paths)
+
+
 # -- control flow ----------------------------------------------------------------------------------------------------
 
 LOOP = """g (float[4, 4] x, int64 {trips_input}) => (float[4, 4] y)
