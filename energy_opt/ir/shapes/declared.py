@@ -14,9 +14,8 @@ from energy_opt.ir.shapes.space import Space
 class Declared:
     """What the file says of the values that nodes compute, as it was before the walk wrote over it."""
 
-    def __init__(self, space: Space, trust: bool) -> None:
+    def __init__(self, space: Space) -> None:
         self._space = space
-        self._trust = trust
         self._known: dict[onnx_ir.Value, Info] = {}
 
     def complete(self, value: onnx_ir.Value, info: Info, call: Call | None, depth: int) -> Info:
@@ -30,8 +29,6 @@ class Declared:
         declared = self._known.get(value)
         if declared is None:
             declared = self._known[value] = self._read(value)
-        if not self._trust:
-            return info
         dtype = info.dtype if declared.dtype is None else declared.dtype
         if info.shape is None:
             nest = info.nest if info.dtype is not None or info.nest else declared.nest

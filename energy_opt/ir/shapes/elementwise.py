@@ -25,13 +25,11 @@ from energy_opt.ir.shapes.space import Space
 
 BOOL = onnx_ir.DataType.BOOL
 
-SAME_AS_INPUT = """Abs Acos Acosh Asin Asinh Atan Atanh Bernoulli_ BitwiseNot Ceil Celu Clip Cos Cosh CumProd CumSum Elu
- Erf Exp Floor Gelu Hardmax HardSigmoid HardSwish InstanceNormalization LeakyRelu Log LogSoftmax LpNormalization LRN
- MeanVarianceNormalization Mish Neg Reciprocal Relu ReverseSequence Round Scatter ScatterElements ScatterND Selu Shrink
- Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sqrt Swish Tan Tanh TensorScatter ThresholdedRelu Trilu
- GroupNormalization PRelu ImageScaler ScaledTanh ParametricSoftplus Affine Crop_""".replace(
-    "Bernoulli_", ""
-).replace("Crop_", "")
+SAME_AS_INPUT = """Abs Acos Acosh Affine Asin Asinh Atan Atanh BitwiseNot Ceil Celu Clip Cos Cosh CumProd CumSum Elu Erf
+ Exp Floor Gelu GroupNormalization Hardmax HardSigmoid HardSwish ImageScaler InstanceNormalization LRN LeakyRelu Log
+ LogSoftmax LpNormalization MeanVarianceNormalization Mish Neg PRelu ParametricSoftplus Reciprocal Relu ReverseSequence
+ Round ScaledTanh Scatter ScatterElements ScatterND Selu Shrink Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sqrt
+ Swish Tan Tanh TensorScatter ThresholdedRelu Trilu"""
 
 
 def prefer(space: Space, left: Dim, right: Dim) -> Dim:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import onnx_ir
 import sympy
 
 from energy_opt.errors import ModelError
 from energy_opt.ir.dims import Dim
-from energy_opt.ir.shapes import (
+from energy_opt.ir.shapes import (  # noqa: F401  (importing a file registers its rules)
     classic,
     contrib,
     einsum,
@@ -39,22 +39,6 @@ from energy_opt.ir.shapes.sequence import of_type
 from energy_opt.ir.shapes.space import Space
 from energy_opt.ir.shapes.values import EQUAL_KEY, LIMIT, MINTED_KEY, VALUES_KEY
 
-MODULES = (
-    classic,
-    contrib,
-    einsum,
-    elementwise,
-    indexing,
-    layout,
-    neural,
-    reshape,
-    selecting,
-    sequence,
-    signal,
-    windows,
-)
-"""Imported for the rules that they register."""
-
 DEPTH_LIMIT = 32
 """Graphs inside graphs; exporters nest two or three."""
 
@@ -70,16 +54,16 @@ _MODEL_FAULTS = (
 """What a rule may meet in a node that is not as its schema says: the node's outputs then stay unknown."""
 
 
-def infer(model: onnx_ir.Model, *, trust_declared: bool = True) -> None:
-    """Write the shape and dtype of every value of the model, in place.
+def infer(model: onnx_ir.Model) -> None:
+    """Write the shape and dtype of every value of the model, in place; its own functions have been inlined before.
 
     Dims that nothing tells become new symbols (`minted` lists them). Where the file declares shapes they fill in what
-    cannot be inferred; `trust_declared=False` ignores those of node outputs, for a graph that a pass has changed.
+    cannot be inferred.
 
     Raises:
         ModelError: the graph contradicts itself; says at which node, with which shapes.
     """
-    engine = Engine(model, trust_declared)
+    engine = Engine(model)
     was_enabled = gc.isenabled()
     gc.disable()  # a hundred thousand live shapes make each collection dear, and none of them is garbage
     try:
@@ -98,15 +82,14 @@ def infer(model: onnx_ir.Model, *, trust_declared: bool = True) -> None:
 class Engine:
     """The state of one walk."""
 
-    def __init__(self, model: onnx_ir.Model, trust_declared: bool = True) -> None:
+    def __init__(self, model: onnx_ir.Model) -> None:
         self.model = model
         self.space = Space()
         self.depth = 0
         self.versions: Mapping[str, int] = dict(model.opset_imports)
-        self.scope: Mapping[str, onnx_ir.Attr] | None = None
         self.infos: dict[onnx_ir.Value, Info] = {}
         self._cache: dict[Any, list[Info]] = {}
-        self._declared = Declared(self.space, trust_declared)
+        self._declared = Declared(self.space)
         self._budget = 20_000
 
     def run_model(self) -> None:
@@ -129,12 +112,12 @@ class Engine:
                 if not isinstance(dim, int) and dim.value is not None:
                     self.space.reserve([dim.value])
 
-    def run(self, graph: onnx_ir.Graph | onnx_ir.Function) -> None:
+    def run(self, graph: onnx_ir.Graph) -> None:
         """Walk the nodes of a graph. Raises ModelError where it contradicts itself."""
         for node in graph:
             self.node(node)
 
-    def enter(self, graph: onnx_ir.Graph | onnx_ir.Function) -> None:
+    def enter(self, graph: onnx_ir.Graph) -> None:
         """Walk a graph inside a node. Raises ModelError where they are nested beyond reason."""
         if self.depth >= DEPTH_LIMIT:
             raise ModelError(f"graphs are nested more than {DEPTH_LIMIT} deep")
@@ -200,7 +183,7 @@ class Engine:
         """Infer one node. Raises ModelError where it contradicts its inputs or the file."""
         self._budget -= 1
         if self._budget < 0:
-            raise ModelError("the model's functions and loops expand to too many nodes")
+            raise ModelError("the model's loops expand to too many nodes")
         domain = node.domain
         if domain == "ai.onnx":
             domain = ""
@@ -265,11 +248,8 @@ class Engine:
         values: dict[str, Any] = {}
         signature: list[Any] = []
         for name, attr in attributes.items():
-            if attr.ref_attr_name is not None:
-                resolved = None if self.scope is None else self.scope.get(attr.ref_attr_name)
-                if resolved is None:
-                    continue
-                attr = resolved
+            if attr.is_ref():  # to an attribute of a function's caller, which no graph has
+                continue
             value = attr.value
             values[name] = value
             if isinstance(value, (int, float, str)):
@@ -280,27 +260,6 @@ class Engine:
                 signature.append((name, id(value)))
         return values, tuple(signature)
 
-    def call_function(
-        self, node: onnx_ir.Node, call: Call, function: onnx_ir.Function
-    ) -> list[Info]:
-        """Results of a call of one of the model's own functions."""
-        saved = self.versions, self.scope
-        scope = {name: attr for name, attr in function.attributes.items() if attr.value is not None}
-        for name, attr in node.attributes.items():
-            if attr.ref_attr_name is None:
-                scope[name] = attr
-            elif self.scope is not None and attr.ref_attr_name in self.scope:
-                scope[name] = self.scope[attr.ref_attr_name]
-        for index, value in enumerate(function.inputs):
-            given = call.optional(index)
-            self.set(value, Info() if given is None else given)
-        self.versions, self.scope = {**self.versions, **function.opset_imports}, scope
-        try:
-            self.enter(function)
-        finally:
-            self.versions, self.scope = saved
-        return [self.info(value) for value in function.outputs]
-
     def _store(self, node: onnx_ir.Node, results: Sequence[Info], call: Call | None) -> None:
         for index, value in enumerate(node.outputs):
             info = results[index] if index < len(results) else Info()
@@ -310,12 +269,9 @@ class Engine:
 
 
 def _plain(engine: Engine, node: onnx_ir.Node, call: Call) -> Sequence[Info]:
-    """A node without inner graphs: a function of the model, one of our rules, or the library."""
-    function = engine.model.functions.get((node.domain, node.op_type, node.overload))
-    if function is not None:
-        return engine.call_function(node, call, function)
+    """A node without inner graphs: one of our rules, or the library."""
     rule = RULES.get((call.domain, call.op))
     return rule(call) if rule is not None else library_rule(engine, node, call)
 
 
-_NodeRule: TypeAlias = Callable[[Engine, onnx_ir.Node, Call], Sequence[Info]]
+_NodeRule = Callable[[Engine, onnx_ir.Node, Call], Sequence[Info]]

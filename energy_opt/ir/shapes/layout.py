@@ -99,9 +99,9 @@ def join(call: Call, inputs: Sequence[Info], axis: int, dtype: Any) -> Info:
             result[i] = prefer(call.space, result[i], dim)
     result[at] = call.space.add(*(shape[at] for shape in shapes))
     spans = None
-    if at == rank - 1 and rank > 1 and any(info.spans for info in inputs):  # noqa: SIM102
-        if all(info.shape is not None and info.shape[-1] == 1 for info in inputs):
-            spans = tuple((single(info) or (None,))[0] for info in inputs)
+    columns = at == rank - 1 > 0 and all(shape[-1] == 1 for shape in shapes)
+    if columns and any(info.spans for info in inputs):
+        spans = tuple((single(info) or (None,))[0] for info in inputs)
     return Info(tuple(result), dtype, _joined(inputs, at, tuple(result)), spans=spans)
 
 

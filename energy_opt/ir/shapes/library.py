@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import onnx_ir
@@ -14,8 +15,6 @@ from energy_opt.ir.shapes.sequence import of_type
 
 if TYPE_CHECKING:
     from energy_opt.ir.shapes.engine import Engine
-
-_COLLECTED: list[bool] = []
 
 
 class _Context(ShapeInferenceContext):  # type: ignore[misc]
@@ -53,13 +52,6 @@ def library_rule(engine: Engine, node: onnx_ir.Node, call: Call) -> list[Info]:
         return []
     context = _Context(engine)
     saved = [(value.shape, value.type) for value in node.outputs]
-    resolved = engine.scope is not None and any(
-        attr.ref_attr_name is not None for attr in node.attributes.values()
-    )
-    if (
-        resolved
-    ):  # the library reads attributes from the node itself, which here only refers to its caller's
-        return []
     for value in node.outputs:
         value.shape = value.type = None
     try:
@@ -73,15 +65,18 @@ def library_rule(engine: Engine, node: onnx_ir.Node, call: Call) -> list[Info]:
 
 
 def _lookup(domain: str, op: str, version: int) -> Any:
-    if not _COLLECTED:
-        registry.collect()
-        _COLLECTED.append(True)
-    function = registry.get(domain, op, version)
-    if function is None and registry.has(
-        domain, op
-    ):  # newer than our model: the oldest it knows comes closest
-        function = registry.get(domain, op, min(registry.version_boundaries(domain, op)))
+    known = _registry()
+    function = known.get(domain, op, version)
+    if function is None and known.has(domain, op):
+        # Newer than our model: the oldest that it knows comes closest.
+        function = known.get(domain, op, min(known.version_boundaries(domain, op)))
     return function
+
+
+@cache
+def _registry() -> Any:
+    registry.collect()
+    return registry
 
 
 def _read(engine: Engine, value: onnx_ir.Value, data: list[Any] | None) -> Info:
