@@ -119,10 +119,10 @@ def analyze(
     if region is not None or requests is not None or pue is not None:
         answer["footprint"] = estimate.footprint(region or "world", requests or 1, pue)
     if html is not None:
-        from energy_opt.report import files
+        from energy_opt.files import write_whole
         from energy_opt.report import html as page
 
-        files.write_text(html, page.render(answer))
+        write_whole(html, page.render(answer).encode())
     _write_analysis(answer, format, depth, quiet, verbose)
     if not quiet:
         _remarks(answer, html, in_table=format is Format.table)
@@ -224,15 +224,8 @@ def parse_dims(given: list[str]) -> dict[str, int]:
             raise UsageError(
                 f"{where}: {plain(name)} was already given as {dims[name]}; give it once"
             )
-        if name in _NOT_DIMS:
-            raise UsageError(
-                f"{where}: {name} is not a dimension; did you mean the option --{name}?"
-            )
         dims[name] = int(digits)
     return dims
-
-
-_NOT_DIMS = frozenset({"model", "device", "runtime", "precision", "strict"})
 
 
 def _write_analysis(

@@ -1,7 +1,7 @@
 """Quantities as text for people. Inside the library everything is SI; only reports call this.
 
 Three significant digits for a value, two for the ends of an interval, and one unit for all three, so
-that they can be compared at a glance: `12.3 mJ (8.1 to 18 mJ)`.
+that they can be compared at a glance: `12.3 mJ`, `8.1 to 18 mJ`.
 """
 
 from __future__ import annotations
@@ -49,15 +49,6 @@ def si(value: float | None, unit: str, digits: int = 3, *, smallest: float = 1e-
         return UNKNOWN
     scale, prefix = _prefix(value, digits, smallest)
     return f"{number(value / scale, digits)} {prefix}{unit}".rstrip()
-
-
-def si_interval(
-    value: float | None, interval: Sequence[float | None] | None, unit: str, digits: int = 3
-) -> str:
-    """`value` with its interval, all in one unit: `12.3 mJ (8.1 to 18 mJ)`; without interval just `12.3 mJ`."""
-    text = si(value, unit, digits)
-    ends = bounds(value, interval, unit, digits)
-    return f"{text} ({ends})" if ends else text
 
 
 def bounds(

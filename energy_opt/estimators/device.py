@@ -251,12 +251,6 @@ def dtype_family(dtype: str) -> str:
     return lower
 
 
-def dtype_bytes(dtype: str) -> float:
-    """Bytes of one element of the type, from the digits in its name; 4 where there are none."""
-    digits = re.match(r"[a-z]*?(\d+)", dtype.lower())
-    return max(1, int(digits[1])) / 8 if digits else {"bool": 1.0}.get(dtype.lower(), 4.0)
-
-
 def _find(wanted: str) -> str:
     names = Device.names()
     if wanted in names:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from energy_opt.errors import OutputError
+from energy_opt.files import unwritable, write_whole
 from energy_opt.frontend.weights import OMITTED, STRIPPED, Keep, WeightPlace
 from energy_opt.frontend.wire import is_omitted, read_model
 
@@ -60,7 +60,7 @@ def strip(source: str | Path, target: str | Path) -> Stripped:
         if (length := _payload_bytes(place)) is not None:
             _add_entry(tensor, "length", str(length))
     data: bytes = model.SerializeToString(deterministic=True)
-    _write_whole(target, data)
+    write_whole(target, data)
     return Stripped(len(places), os.path.getsize(source), len(data))
 
 
@@ -107,7 +107,7 @@ def _require_target(source: str | Path, target: str | Path) -> None:
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
-        raise _unwritable(target, error) from None
+        raise unwritable(target, error) from None
     if stat.S_ISDIR(found.st_mode):
         raise OutputError(f"{target}: a directory; name a file in it, such as small.onnx")
     if not stat.S_ISREG(found.st_mode):
@@ -118,35 +118,3 @@ def _require_target(source: str | Path, target: str | Path) -> None:
         return  # reading the source says what is wrong with it
     if same:
         raise OutputError(f"{target}: is the source itself; write the copy to another file")
-
-
-def _write_whole(target: str | Path, data: bytes) -> None:
-    """Write a file so that it is there whole, or as it was before."""
-    path = os.path.realpath(target)
-    draft = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.tmp")
-    try:
-        # Not tempfile: a result has the permissions that the user's other files have.
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, path)
-        except BaseException:
-            os.unlink(draft)
-            raise
-    except (OSError, ValueError) as error:
-        raise _unwritable(target, error) from None
-
-
-_BINARY = getattr(os, "O_BINARY", 0)
-
-
-def _unwritable(target: str | Path, error: Exception) -> OutputError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    advice = {
-        "FileNotFoundError": "make the folder first",
-        "PermissionError": "choose a folder that you may write to",
-    }.get(type(error).__name__, "choose another target")
-    return OutputError(f"{target}: cannot be written ({reason.lower()}); {advice}")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from energy_opt.errors import DeviceError
-from energy_opt.estimators.device import Device, dtype_bytes
+from energy_opt.estimators.device import Device
 
 MINIMAL: dict[str, Any] = {
     "schema": "energy-opt/device/1",
@@ -170,16 +170,3 @@ def test_a_type_without_a_peak_runs_in_the_next_wider_one(
     device: str, dtype: str, instead: str
 ) -> None:
     assert Device.load(device).arithmetic(dtype) == instead
-
-
-def test_bytes_of_types() -> None:
-    sizes = {
-        "float32": 4,
-        "bfloat16": 2,
-        "int8": 1,
-        "int4": 0.5,
-        "float8e4m3fn": 1,
-        "bool": 1,
-        "string": 4,
-    }
-    assert {name: dtype_bytes(name) for name in sizes} == sizes

@@ -4,15 +4,11 @@ import csv as reader
 import io
 import json as decoder
 import math
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-from energy_opt.errors import OutputError
-from energy_opt.report import csv, display, files, json
+from energy_opt.report import csv, display, json
 
 
 def rows(analysis: dict[str, Any]) -> list[dict[str, str]]:
@@ -60,51 +56,6 @@ def test_json_is_strict() -> None:
         "1": True,
         "b": None,
     }
-
-
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
-    target = tmp_path / "a.html"
-    target.write_text("old")
-    target.chmod(0o640)
-    files.write_text(target, "new é\n")
-    assert target.read_bytes() == "new é\n".encode()
-    assert target.stat().st_mode & 0o777 == 0o640
-    assert os.listdir(tmp_path) == ["a.html"]
-
-
-def test_a_new_file_has_ordinary_rights(tmp_path: Path) -> None:
-    (tmp_path / "ordinary").touch()
-    files.write_text(tmp_path / "a", "x")
-    assert (tmp_path / "a").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
-
-
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
-    (tmp_path / "real").write_text("old")
-    (tmp_path / "link").symlink_to("real")
-    files.write_text(tmp_path / "link", "new")
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "real").read_text() == "new"
-
-
-def test_what_fails_leaves_the_old_file_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "a").write_text("old")
-
-    def refuse(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(OutputError, match="permission denied"):
-        files.write_text(tmp_path / "a", "new")
-    assert (tmp_path / "a").read_text() == "old"
-    assert os.listdir(tmp_path) == ["a"]
-
-
-@pytest.mark.parametrize(("name", "says"), [("", "is a directory"), ("no/a", "create it first")])
-def test_a_target_that_cannot_be_is_explained(tmp_path: Path, name: str, says: str) -> None:
-    with pytest.raises(OutputError, match=says):
-        files.write_text(tmp_path / name, "x")
 
 
 def test_attached_reports_show_an_estimate(bert: dict[str, Any]) -> None:
