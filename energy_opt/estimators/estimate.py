@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from energy_opt.errors import DimError
-from energy_opt.estimators import breakdown
-from energy_opt.estimators.breakdown import RowArrays, Sums, number
+from energy_opt.estimators.answer import answer, notes
+from energy_opt.estimators.breakdown import number
 from energy_opt.estimators.device import Device
 from energy_opt.estimators.footprint import footprint
-from energy_opt.estimators.interval import LEVEL, Array, difference, interval
+from energy_opt.estimators.interval import Array, difference, interval
 from energy_opt.estimators.latency import RowWork, WorkTable
-from energy_opt.estimators.pricing import Pricer, RowPrice
+from energy_opt.estimators.parts import Parts, mean_power_w
+from energy_opt.estimators.pricing import Pricer
 from energy_opt.estimators.runtime import Runtime
 from energy_opt.ir.dims import Value
 
 if TYPE_CHECKING:
     from energy_opt.ir.workload import Workload
 
-SCHEMA = "energy-opt/analysis/1"
 _CHUNK = 16384
 """Points evaluated at a time: few enough that the arrays of a row stay in the second-level cache."""
 _DRAWN_CHUNK = 256
@@ -86,20 +86,18 @@ class Estimate:
     def power_w(self) -> Any:
         """Mean power in W during an inference; 0 where nothing is computed."""
         latency_s, energy_j = self._totals
-        return (
-            energy_j / np.where(latency_s > 0, latency_s, 1.0)
-            if self.shape
-            else (energy_j / latency_s if latency_s > 0 else 0.0)
-        )
+        if self.shape:
+            return energy_j / np.where(latency_s > 0, latency_s, 1.0)
+        return mean_power_w(energy_j, latency_s)
 
     @property
     def latency_s_interval(self) -> Any:
-        """(low, high) seconds that hold the truth with probability `LEVEL`."""
+        """(low, high) seconds that hold the truth with probability `interval.LEVEL`."""
         return self._intervals[0]
 
     @property
     def energy_j_interval(self) -> Any:
-        """(low, high) joules that hold the truth with probability `LEVEL`."""
+        """(low, high) joules that hold the truth with probability `interval.LEVEL`."""
         return self._intervals[1]
 
     @property
@@ -186,63 +184,17 @@ class Estimate:
     def ops(self) -> list[dict[str, Any]]:
         """One dict per node, costliest in joules first; their seconds and joules sum to the totals."""
         self._scalar("ops")
-        entries = []
-        for row, work, price, drawn_s, drawn_j in self._each_row():
-            fields = self._row_fields(row, work, price)
-            low_high_s = interval(price.latency_s, drawn_s, least=price.least_s)
-            low_high_j = interval(price.energy_j, drawn_j)
-            for use, times in zip(row.uses, work.times, strict=True):
-                entries.append(
-                    {
-                        "name": use.name,
-                        "op": row.op,
-                        "kind": row.kind,
-                        "path": use.path,
-                        "module_type": self.workload.modules.get(use.path, ""),
-                        "count": number(float(times)),
-                        **{key: number(value * float(times)) for key, value in fields.items()},
-                        "weight_bytes": use.weight_bytes,
-                        "parameters": use.parameters,
-                        "latency_s": float(price.latency_s * times),
-                        "latency_s_interval": [float(end * times) for end in low_high_s],
-                        "energy_j": float(price.energy_j * times),
-                        "energy_j_interval": [float(end * times) for end in low_high_j],
-                        "power_w": _ratio(price.energy_j, price.latency_s),
-                        "bound": price.bound,
-                        "modelled": row.modelled,
-                        "fused": list(row.fused),
-                        "dtype": row.dtype,
-                        "provenance": self.device.provenance.time,
-                        "energy_provenance": self.device.provenance.energy,
-                    }
-                )
-        return sorted(entries, key=lambda entry: -entry["energy_j"])
+        return self._parts.ops()
 
     def modules(self) -> list[dict[str, Any]]:
         """One dict per module path, depth first, sums inclusive of children; the first is the root, path ''."""
         self._scalar("modules")
-        inside = self._parameters_inside()
-        entries = []
-        for path, sums in breakdown.tree(self.workload.rows, self._works, self._arrays).items():
-            parameters, weight_bytes = inside.get(path, (0, 0))
-            entries.append(
-                {
-                    "path": path,
-                    "type": self.workload.modules.get(path, ""),
-                    "depth": path.count(".") + 1 if path else 0,
-                    "ops": sums.nodes,
-                    **self._sum_fields(sums),
-                    "parameters": parameters,
-                    "weight_bytes": weight_bytes,
-                }
-            )
-        return entries
+        return self._parts.modules()
 
     def kinds(self) -> list[dict[str, Any]]:
         """One dict per kind of work, costliest in joules first."""
         self._scalar("kinds")
-        sums = breakdown.by_kind(self.workload.rows, self._works, self._arrays)
-        return [{"kind": kind, "ops": s.nodes, **self._sum_fields(s)} for kind, s in sums.items()]
+        return self._parts.kinds()
 
     def totals(self) -> dict[str, Any]:
         """The fields of `totals` in the JSON."""
@@ -269,70 +221,12 @@ class Estimate:
         Raises:
             DimError: a dim is bound to an array.
         """
-        totals = self.totals()
-        defaulted = set(self.workload.defaulted(self.given))
-        unmodelled = dict(self.workload.unmodelled)
-        return {
-            "schema": SCHEMA,
-            "model": {
-                "source": self.workload.source,
-                "name": self.workload.name,
-                "nodes": self.workload.nodes,
-                "vocabulary": self.workload.vocabulary,
-            },
-            "device": self.device.to_dict(),
-            "runtime": self.runtime.name,
-            "precision": self.precision,
-            "dims": {name: number(float(value)) for name, value in self.dims.items()},
-            "dims_info": {
-                name: {
-                    "value": number(float(self.dims[name])),
-                    "defaulted": name in defaulted,
-                    "aliases": list(info.aliases),
-                    "where": info.where,
-                    "origin": info.origin,
-                }
-                for name, info in self.workload.dims.items()
-            },
-            "interval_level": LEVEL,
-            "totals": totals,
-            "formulas": {name: str(dim) for name, dim in self.workload.formulas.items()},
-            "coverage": {
-                "ops": self.workload.nodes,
-                "modelled": self.workload.nodes - sum(unmodelled.values()),
-                "unmodelled": unmodelled,
-            },
-            "kinds": self.kinds(),
-            "modules": self.modules(),
-            "ops": self.ops(),
-            "advice": [dict(step) for step in self.advice],
-            "notes": [*self.workload.notes, *self.notes],
-        }
+        return answer(self)
 
     @property
     def notes(self) -> list[str]:
         """What a reader of these numbers has to know of how they were made."""
-        device, notes = self.device, []
-        used = {row.dtype for row in self.workload.rows if row.matmul_flops != 0}
-        for dtype in sorted(used):
-            instead = device.arithmetic(dtype)
-            if dtype == "float64" and "float64" not in device.peaks:
-                notes.append(f"{device.label} has no float64 peak in its profile: float32's / 32")
-            elif instead != dtype and dtype not in ("float64", instead):
-                notes.append(
-                    f"{device.label} has no {dtype} peak: its matrix arithmetic is priced as {instead}"
-                )
-        if not device.energy_ground_truth:
-            notes.append(
-                f"no energy measurement of {device.label} is public: joules are derived from its power limit"
-            )
-        weights = self.workload.weight_bytes
-        if device.memory_bytes is not None and weights > device.memory_bytes:
-            notes.append(
-                f"the weights ({weights / 1e9:.1f} GB) do not fit in {device.label}'s memory "
-                f"({device.memory_bytes / 1e9:.0f} GB)"
-            )
-        return notes
+        return notes(self.workload, self.device)
 
     def to_frame(self, level: str = "op") -> Any:
         """A pandas DataFrame of the ops, modules or kinds. Raises ValueError for another level."""
@@ -426,65 +320,5 @@ class Estimate:
         return value if self.shape else number(value)
 
     @cached_property
-    def _prices(self) -> list[RowPrice]:
-        return self._pricer.prices(self._works)
-
-    @cached_property
-    def _arrays(self) -> RowArrays:
-        draws = self._pricer.draws
-        drawn = self._pricer.prices(self._works, drawn=True)
-        work = [[float(getattr(w, name)) for name in breakdown.COUNTS] for w in self._works]
-        price = [[float(p.latency_s), float(p.energy_j), float(p.least_s)] for p in self._prices]
-        rows = len(drawn)
-        return RowArrays(
-            np.array(work).reshape(rows, len(breakdown.COUNTS)),
-            np.array(price).reshape(rows, 3),
-            np.array([np.broadcast_to(p.latency_s, draws) for p in drawn]).reshape(rows, draws),
-            np.array([np.broadcast_to(p.energy_j, draws) for p in drawn]).reshape(rows, draws),
-        )
-
-    def _each_row(self) -> Iterator[tuple[Any, RowWork, RowPrice, Array, Array]]:
-        arrays = self._arrays
-        return zip(
-            self.workload.rows,
-            self._works,
-            self._prices,
-            arrays.draws_s,
-            arrays.draws_j,
-            strict=True,
-        )
-
-    def _row_fields(self, row: Any, work: RowWork, price: RowPrice) -> dict[str, float]:
-        return {
-            "macs": float(work.matmul_flops) / 2,
-            **{name: float(getattr(work, name)) for name in breakdown.COUNTS},
-        }
-
-    def _parameters_inside(self) -> dict[str, tuple[int, int]]:
-        """Inclusive (parameters, weight bytes) of every module, each weight where it is first used."""
-        inside: dict[str, tuple[int, int]] = {}
-        for use in (use for row in self.workload for use in row.uses if use.weight_bytes):
-            for path in breakdown.prefixes(use.path):
-                old = inside.get(path, (0, 0))
-                inside[path] = (old[0] + use.parameters, old[1] + use.weight_bytes)
-        return inside
-
-    def _sum_fields(self, sums: Sums) -> dict[str, Any]:
-        spread = self._pricer.spread
-        seconds = interval(
-            sums.latency_s, sums.draws_s, widen=spread.conformal_time, least=sums.least_s
-        )
-        joules = interval(sums.energy_j, sums.draws_j, widen=spread.conformal_energy)
-        return {
-            "macs": number(float(sums.work[0]) / 2),
-            **{n: number(float(v)) for n, v in zip(breakdown.COUNTS, sums.work, strict=True)},
-            "latency_s": sums.latency_s,
-            "latency_s_interval": [float(end) for end in seconds],
-            "energy_j": sums.energy_j,
-            "energy_j_interval": [float(end) for end in joules],
-            "power_w": _ratio(sums.energy_j, sums.latency_s),
-        }
-
-
-def _ratio(energy_j: Any, latency_s: Any) -> float:
-    return float(energy_j / latency_s) if latency_s > 0 else 0.0
+    def _parts(self) -> Parts:
+        return Parts(self.workload, self._works, self._pricer)
