@@ -81,7 +81,7 @@ def _build(proto: onnx.ModelProto, source: str, places: Mapping[str, WeightPlace
     _inline_functions(model, source, notes)
     _detach_weights(model, places, notes)
     graph = Graph(model, source, notes=notes)
-    verify(model, source)
+    _put_in_order(model, source, notes)
     assign_scopes(graph)
     _infer(graph)
     assign_trips(graph)
@@ -146,6 +146,24 @@ def _inline_functions(model: onnx_ir.Model, source: str, notes: list[str]) -> No
                 )
                 function.opset_imports[domain] = expected
     InlinePass()(model)
+
+
+def _put_in_order(model: onnx_ir.Model, source: str, notes: list[str]) -> None:
+    """Verify the graph, its nodes behind what they read if that is all it takes; ONNX Runtime does so too.
+
+    Converters to float16 append the casts of the inputs at the end.
+    """
+    try:
+        verify(model, source)
+    except ModelError as error:
+        try:
+            model.graph.sort()
+        except ValueError as cycle:
+            raise error from cycle
+        verify(model, source)
+        notes.append(
+            "the file lists nodes before what they read; they are taken in an order that runs"
+        )
 
 
 def _graphs(graph: onnx_ir.Graph) -> Iterator[onnx_ir.Graph]:

@@ -324,3 +324,14 @@ def test_a_size_that_the_weights_ask_for_is_the_default() -> None:
     graph = eo.load(proto)
     assert graph.bind({})["K"] == 8
     assert any("K (x axis 1) is 8 unless given" in note for note in graph.notes)
+
+
+def test_nodes_out_of_order_are_put_in_order_and_said() -> None:
+    proto = text_model(
+        "g (float[N, 4] x) => (float[N, 4] y) { y = Relu(b)  b = MatMul(a, a)  a = Cast<to = 1>(x) }"
+    )
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
+    proto.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 4
+    graph = eo.load(proto)
+    assert [node.op_type for node in graph.nodes()] == ["Cast", "MatMul", "Relu"]
+    assert any("order" in note for note in graph.notes)
