@@ -107,7 +107,9 @@ def assumptions(analysis: Mapping[str, Any]) -> list[str]:
         lines.append(f"{name}{where} {why} and taken as {value}; set it with --dim {name}=N.")
     if len(free) > 4:
         names = ", ".join(name for name, _ in free[4:16]) + (", …" if len(free) > 16 else "")
-        lines.append(f"{len(free) - 4} more sizes were not given and stand at their defaults: {names}.")
+        lines.append(
+            f"{len(free) - 4} more sizes were not given and stand at their defaults: {names}."
+        )
     return lines
 
 

@@ -97,7 +97,9 @@ def _advice(
         return []  # a person reads advice about one point, not about an array of them
     infos, free = base.workload.dims, set(base.workload.defaulted(base.given))
     # What only the data knows keeps its default, which may follow the other dims.
-    bound = {n: size for n, size in base.dims.items() if infos[n].origin == "input" or n not in free}
+    bound = {
+        n: size for n, size in base.dims.items() if infos[n].origin == "input" or n not in free
+    }
     found: list[dict[str, Any]] = []
     for title, detail, options, samples in _candidates(graph, bound, device, runtime, precision):
         changed: dict[str, Any] = {
