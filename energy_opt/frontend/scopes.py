@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import onnx_ir
 
-from energy_opt.ir.graph import PATH, Graph
+from energy_opt.ir.graph import PATH, Graph, path_of
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
@@ -18,6 +18,7 @@ _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
 _ARTEFACT = (
     "_empty_nn_module_stack_from_metadata_hook"  # torch writes it where it has lost the module
 )
+_OWNED = re.compile(r"^[A-Za-z_]\w*(\.\w+)+$", re.ASCII)  # a parameter's name in its module
 _LIMIT = 100_000  # characters of metadata that are looked at: a real module tree needs a thousandth
 _BULKY = ("pkg.torch.onnx.stack_trace", "pkg.torch.onnx.fx_node")
 
@@ -26,6 +27,7 @@ def assign_scopes(graph: Graph) -> None:
     """Give every node its module path, and the graph the class name of every module path that has one."""
     pairs: Counter[tuple[str, str]] = Counter()
     named = 0
+    nameless: list[onnx_ir.Node] = []
     for node in graph.nodes():
         metadata = node.metadata_props
         for key in _BULKY:
@@ -35,12 +37,19 @@ def assign_scopes(graph: Graph) -> None:
         path, types = _from_metadata(metadata)
         if path is None:
             path = _from_name(node)
+        if path is None:
+            path = _from_weights(node)
+        if path is None:
+            nameless.append(node)
+            continue
         if path and node.op_type in ("Conv", "ConvTranspose"):
             path = _of_weight(node, path)
         if path:
             named += 1
-        metadata[PATH] = path or ""
+        metadata[PATH] = path
         pairs.update(types)
+    for node in nameless:
+        node.metadata_props[PATH] = _from_neighbours(node) if named else ""
     for (module, type_name), _ in reversed(pairs.most_common()):  # the most common class wins
         graph.modules[module] = type_name
     if not named and len(graph.model.graph):
@@ -98,8 +107,37 @@ def _from_name(node: onnx_ir.Node) -> str | None:
     name = node.name
     if not name or "/" not in name:
         return None
-    parts = [part for part in name[:_LIMIT].split("/") if part]
-    return ".".join(_clean(part) for part in parts[:-1])
+    modules: list[str] = []
+    for part in [part for part in name[:_LIMIT].split("/") if part][:-1]:
+        if modules and part.startswith(f"{modules[-1]}."):
+            modules.pop()  # torch repeats a Sequential's name in front of its children's: features/features.0
+        modules.append(part)
+    return ".".join(_clean(part) for part in modules)
+
+
+def _from_weights(node: onnx_ir.Node) -> str | None:
+    """`encoder.layer.0.output` from a weight `encoder.layer.0.output.weight` that nothing else reads.
+
+    Fusions and quantizers make nodes without names, but often keep those of the weights.
+    """
+    for value in node.inputs:
+        if value is None or not value.is_initializer() or len(value.uses()) != 1:
+            continue
+        if _OWNED.match(value.name or ""):
+            return _clean((value.name or "").rpartition(".")[0])
+    return None
+
+
+def _from_neighbours(node: onnx_ir.Node) -> str:
+    """The innermost module that holds all that the node reads from and is read by; "" where there is none."""
+    others = [*node.predecessors(), *node.successors()]
+    paths = [path.split(".") for path in (path_of(other) for other in others) if path]
+    shared: list[str] = []
+    for parts in zip(*paths, strict=False):
+        if len(set(parts)) != 1:
+            break
+        shared.append(parts[0])
+    return ".".join(shared)
 
 
 @lru_cache(maxsize=65536)
