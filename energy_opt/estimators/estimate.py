@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from energy_opt.errors import DimError
+from energy_opt.errors import DimError, UsageError
 from energy_opt.estimators.answer import answer, notes
 from energy_opt.estimators.breakdown import number
 from energy_opt.estimators.device import Device
@@ -229,12 +229,17 @@ class Estimate:
         return notes(self.workload, self.device)
 
     def to_frame(self, level: str = "op") -> Any:
-        """A pandas DataFrame of the ops, modules or kinds. Raises ValueError for another level."""
+        """A pandas DataFrame of the ops, modules or kinds.
+
+        Raises:
+            UsageError: `level` is not `op`, `module` or `kind`.
+            DimError: a dim is bound to an array.
+        """
         import pandas
 
         tables = {"op": self.ops, "module": self.modules, "kind": self.kinds}
         if level not in tables:
-            raise ValueError(f"level {level!r} is not one of {', '.join(tables)}")
+            raise UsageError(f"level {level!r} is not one of {', '.join(tables)}")
         return pandas.DataFrame(tables[level]())
 
     def __repr__(self) -> str:

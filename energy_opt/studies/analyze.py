@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from energy_opt import passes
@@ -51,8 +52,9 @@ def analyze(
     if runtime is None:
         runtime = _DEFAULT_RUNTIME[graph.vocabulary]
     runtime = Runtime.load(runtime) if isinstance(runtime, str) else runtime
-    result = _estimate(graph, device, runtime, precision, strict, given)
-    result.advisor = lambda: _advice(graph, result, device, runtime, precision)
+    setting = _Setting(device, runtime, precision, given)
+    result = _estimate(graph, setting, strict=strict)
+    result.advisor = lambda: _advice(graph, setting, result)
     return result
 
 
@@ -61,37 +63,51 @@ def devices() -> list[Device]:
     return [Device.load(name) for name in Device.names()]
 
 
-def _estimate(
-    graph: Graph,
-    device: Device,
-    runtime: Runtime,
-    precision: str,
-    strict: bool,
-    dims: Mapping[str, Any],
-) -> Estimate:
-    runtime.check(graph.vocabulary)
-    if precision != "as-is":
-        if precision not in PRECISIONS:
+@dataclass(frozen=True)
+class _Setting:
+    """What a prediction is made for: advice is another setting, priced in the same way."""
+
+    device: Device
+    runtime: Runtime
+    precision: str
+    dims: Mapping[str, Any]
+
+    def command(self, source: str) -> str:
+        """The command line that prints the prediction for the model in that file."""
+        parts = ["energy-opt analyze", shlex.quote(source), f"--device {self.device.name}"]
+        parts += [f"--dim {name}={size}" for name, size in self.dims.items()]
+        parts.append(f"--runtime {self.runtime.name}")
+        if self.precision != "as-is":
+            parts.append(f"--precision {self.precision}")
+        return " ".join(parts)
+
+
+def _estimate(graph: Graph, setting: _Setting, *, strict: bool = False) -> Estimate:
+    setting.runtime.check(graph.vocabulary)
+    if setting.precision != "as-is":
+        if setting.precision not in PRECISIONS:
             raise UsageError(
-                f"precision {precision!r} is not known; there are as-is, {', '.join(PRECISIONS)}"
+                f"precision {setting.precision!r} is not known; there are as-is, {', '.join(PRECISIONS)}"
             )
-        graph = passes.run(graph, [PRECISIONS[precision]])
-    work = workload(passes.run(graph, runtime.fusions), strict=strict)
-    result = estimate(work, device, runtime, dims)
-    result.precision = precision
+        graph = passes.run(graph, [PRECISIONS[setting.precision]])
+    work = workload(passes.run(graph, setting.runtime.fusions), strict=strict)
+    result = estimate(work, setting.device, setting.runtime, setting.dims)
+    result.precision = setting.precision
     return result
 
 
 # -- what would help -------------------------------------------------------------------------------------------------
 
 
-def _advice(
-    graph: Graph,
-    base: Estimate,
-    device: Device,
-    runtime: Runtime,
-    precision: str,
-) -> list[dict[str, Any]]:
+_TYPES = {"fp16": "float16", "bf16": "bfloat16"}
+_COMPILERS = {
+    "onnxruntime": "a compiler that fuses elementwise chains and replays launches "
+    "(CUDA graphs, TensorRT, TorchInductor)",
+    "eager": "fuse elementwise chains and replay launches (torch.compile, CUDA graphs)",
+}
+
+
+def _advice(graph: Graph, setting: _Setting, base: Estimate) -> list[dict[str, Any]]:
     """The changes that are predicted to save most energy per sample, at most three, each with the command to see it."""
     if base.shape:
         return []  # a person reads advice about one point, not about an array of them
@@ -100,25 +116,13 @@ def _advice(
     bound = {
         n: size for n, size in base.dims.items() if infos[n].origin == "input" or n not in free
     }
+    here = replace(setting, dims=bound)
     found: list[dict[str, Any]] = []
-    for title, detail, options, samples in _candidates(graph, bound, device, runtime, precision):
-        changed: dict[str, Any] = {
-            "device": device,
-            "runtime": runtime,
-            "precision": precision,
-            "dims": bound,
-        } | options
-        if options.keys() <= {"dims"}:  # the rows are the same, only their sizes change
-            other = estimate(base.workload, device, runtime, changed["dims"])
+    for title, detail, there, samples in _candidates(graph, here):
+        if replace(there, dims=bound) == here:  # the rows are the same, only their sizes change
+            other = estimate(base.workload, there.device, there.runtime, there.dims)
         else:
-            other = _estimate(
-                graph,
-                changed["device"],
-                changed["runtime"],
-                changed["precision"],
-                False,
-                changed["dims"],
-            )
+            other = _estimate(graph, there)
         saving_j = float(base.energy_j) - float(other.energy_j) / samples
         fraction = saving_j / float(base.energy_j) if base.energy_j else 0.0
         if fraction >= _WORTH_SAYING:
@@ -129,49 +133,35 @@ def _advice(
                     "saving_j": saving_j,
                     "saving_fraction": fraction,
                     "basis": "modelled",
-                    "command": _command(graph, changed),
+                    "command": there.command(graph.source),
                 }
             )
     return sorted(found, key=lambda advice: -float(advice["saving_fraction"]))[:3]
 
 
-def _candidates(
-    graph: Graph, bound: Mapping[str, Any], device: Device, runtime: Runtime, precision: str
-) -> Iterator[tuple[str, str, dict[str, Any], int]]:
-    """(title, detail, what changes, how many times the samples) of each change worth trying."""
-    batch = bound.get("batch")
+def _candidates(graph: Graph, here: _Setting) -> Iterator[tuple[str, str, _Setting, int]]:
+    """(title, detail, the changed setting, how many times the samples) of each change worth trying."""
+    batch = here.dims.get("batch")
     if batch is not None and batch < 64:
         factor = 8
         yield (
             f"run {batch * factor} samples at once",
             f"larger batches share launches and weight reads; energy per sample at batch {batch * factor} "
             f"against batch {batch}",
-            {"dims": {**bound, "batch": batch * factor}},
+            replace(here, dims={**here.dims, "batch": batch * factor}),
             factor,
         )
-    half = "bf16" if "bfloat16" in device.peaks and "float16" not in device.peaks else "fp16"
-    faster = half.replace("fp", "float").replace("bf", "bfloat") in device.peaks
-    if precision == "as-is" and faster and _computes_in_float32(graph):
+    half = next((name for name, dtype in _TYPES.items() if dtype in here.device.peaks), None)
+    if half is not None and here.precision == "as-is" and _computes_in_float32(graph):
         yield (
             f"compute in {half}",
             "halves the traffic and uses the matrix units; check the accuracy of your task before you deploy it",
-            {"precision": half},
+            replace(here, precision=half),
             1,
         )
-    if runtime.name == "onnxruntime":
-        yield (
-            "compile the graph",
-            "a compiler that fuses elementwise chains and replays launches (CUDA graphs, TensorRT, TorchInductor)",
-            {"runtime": Runtime.load("graph")},
-            1,
-        )
-    elif runtime.name == "eager":
-        yield (
-            "compile the graph",
-            "fuse elementwise chains and replay launches (torch.compile, CUDA graphs)",
-            {"runtime": Runtime.load("graph")},
-            1,
-        )
+    if here.runtime.name in _COMPILERS:
+        compiled = replace(here, runtime=Runtime.load("graph"))
+        yield "compile the graph", _COMPILERS[here.runtime.name], compiled, 1
 
 
 def _computes_in_float32(graph: Graph) -> bool:
@@ -179,12 +169,3 @@ def _computes_in_float32(graph: Graph) -> bool:
 
     weights = graph.model.graph.initializers.values()
     return any(value.dtype is onnx_ir.DataType.FLOAT for value in weights)
-
-
-def _command(graph: Graph, changed: Mapping[str, Any]) -> str:
-    parts = ["energy-opt analyze", shlex.quote(graph.source), f"--device {changed['device'].name}"]
-    parts += [f"--dim {name}={size}" for name, size in changed["dims"].items()]
-    parts.append(f"--runtime {changed['runtime'].name}")
-    if changed["precision"] != "as-is":
-        parts.append(f"--precision {changed['precision']}")
-    return " ".join(parts)

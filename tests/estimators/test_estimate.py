@@ -203,7 +203,7 @@ def test_a_frame_per_level() -> None:
         est.energy_j
     )
     assert est.to_frame("kind")["energy_j"].sum() == pytest.approx(est.energy_j)
-    with pytest.raises(ValueError, match="op, module, kind"):
+    with pytest.raises(UsageError, match="op, module, kind"):
         est.to_frame("layer")
 
 
