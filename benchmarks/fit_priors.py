@@ -22,9 +22,10 @@ import numpy as np
 from measured import Group
 from scipy.optimize import least_squares
 
-from energy_opt.estimators.coefficients import ENGINE, Tiles, priors
+from energy_opt.estimators.coefficients import ENGINE, Tiles
 from energy_opt.estimators.device import Device
 from energy_opt.estimators.latency import NARROW, RowTime, busy_seconds
+from energy_opt.estimators.prior import priors
 
 PRIORS = Path(__file__).parents[1] / "energy_opt" / "estimators" / "priors" / "gpu.json"
 NORM = 4

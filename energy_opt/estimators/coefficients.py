@@ -1,32 +1,22 @@
-"""Coefficients of the time and energy equations, in physical units, and the priors they come from."""
+"""Coefficients of the time and energy equations, in physical units, and how unsure they are."""
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from energy_opt.estimators.data import Fraction, NonNegative, Positive, Record
 
 _FLOP = "energy.flop_j."
 _ENERGY = frozenset({"energy.base_w", "energy.vector_flop_j", "energy.byte_j", "energy.start_j"})
 ENGINE = 1.5
 """A type whose matrix peak is more than this many times the vector peak runs on a matrix engine (or packed)."""
-_PRIORS = Path(__file__).parent / "priors"
-
-Fraction = Annotated[float, Field(gt=0, le=1)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _Data(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class KindTime(_Data):
+class KindTime(Record):
     """How much of its peaks a kind of work attains, and what one kernel of it costs at least.
 
     `compute` is of the matrix peak where that is the vector units' own, `tensor` where it is a matrix engine's,
@@ -42,7 +32,7 @@ class KindTime(_Data):
     start_s: NonNegative
 
 
-class Tiles(_Data):
+class Tiles(Record):
     """How a matrix product falls into tiles, on GPUs.
 
     `weight` pulls the number of waves towards its ceiling; `edge` is the cost of a small tile, as an extra length in m
@@ -54,7 +44,7 @@ class Tiles(_Data):
     depth: NonNegative
 
 
-class TimeModel(_Data):
+class TimeModel(Record):
     """`t = start_s * kernels + (t_compute^norm + t_memory^norm)^(1/norm)` per kind of work.
 
     The tiles are those of matrix kernels on the vector units and on the matrix engines.
@@ -77,7 +67,7 @@ class TimeModel(_Data):
         return self.kinds.get(name) or self.kinds["other"]
 
 
-class EnergyModel(_Data):
+class EnergyModel(Record):
     """`E = base_w * t + factor * (flop_j * F + vector_flop_j * V + byte_j * bytes) + start_j * kernels`.
 
     F are matmul FLOPs in the row's type, V all others.
@@ -93,7 +83,7 @@ class EnergyModel(_Data):
     factors: dict[str, Positive] = Field(default_factory=dict)
 
 
-class Spread(_Data):
+class Spread(Record):
     """How unsure the coefficients are: standard deviations of the logarithm.
 
     `time` is shared by everything on the device, `kinds` by the rows of a kind, `rows` is each row's own; likewise for
@@ -151,92 +141,3 @@ class Coefficients:
             elif name in _ENERGY or name.removeprefix(_FLOP) in self.energy.flop_j:
                 continue
             raise ValueError(f"draws: {name} is no coefficient of this profile")
-
-
-class Generation(_Data):
-    """Dynamic energy of a chip generation: J per float32 FLOP of the vector units, per 16-bit FLOP of the matrix
-    engines, and per byte of memory traffic. `source` says what it was derived from.
-    """
-
-    vector_j: Positive
-    engine_j: Positive
-    byte_j: Positive
-    source: str
-
-
-class EnergyPrior(_Data):
-    """What is assumed of a device's power: fractions of its TDP, and energies per generation where one is known.
-
-    `flop`, `vector` and `byte` are the power, beyond the base, of matrix arithmetic, other arithmetic and memory
-    traffic at their peaks; they serve devices whose generation is not in `generations`. `types` are multiples of a
-    generation's energies for other types: of `vector_j` for those under `vector`, of `engine_j` under `engine`.
-    """
-
-    base: Fraction
-    cap: Fraction
-    flop: NonNegative
-    vector: NonNegative
-    byte: NonNegative
-    types: dict[Literal["vector", "engine"], dict[str, Positive]] = Field(default_factory=dict)
-    generations: dict[str, Generation] = Field(default_factory=dict)
-    factors: dict[str, Positive] = Field(default_factory=dict)
-
-
-class Facts(_Data):
-    """The facts of a device that its energy priors follow from."""
-
-    arch: str
-    peaks: dict[str, float]
-    vector_flops_per_s: float
-    mem_bw_bytes_per_s: float
-    tdp_w: float
-    idle_w: float
-
-
-class Priors(_Data):
-    """What is assumed of a device of which only the datasheet is known."""
-
-    kind: Literal["gpu", "cpu"]
-    date: str
-    sources: tuple[str, ...]
-    time: TimeModel
-    energy: EnergyPrior
-    spread: Spread
-
-    def energy_for(self, facts: Facts) -> EnergyModel:
-        """Energy coefficients of a device, in W, J/FLOP and J/byte.
-
-        A device whose context is known to idle higher than the prior's base keeps that.
-        """
-        prior, tdp_w = self.energy, facts.tdp_w
-        known = prior.generations.get(facts.arch.rpartition(" ")[2])
-        if known is None:
-            vector_j = prior.vector * tdp_w / facts.vector_flops_per_s
-            byte_j = prior.byte * tdp_w / facts.mem_bw_bytes_per_s
-            flop_j = {dtype: prior.flop * tdp_w / peak for dtype, peak in facts.peaks.items()}
-        else:
-            vector_j, byte_j = known.vector_j, known.byte_j
-            flop_j = {dtype: self._flop_j(dtype, known, facts) for dtype in facts.peaks}
-        return EnergyModel(
-            base_w=max(prior.base * tdp_w, facts.idle_w),
-            cap_w=prior.cap * tdp_w,
-            flop_j=flop_j,
-            vector_flop_j=vector_j,
-            byte_j=byte_j,
-            factors=prior.factors,
-        )
-
-    def _flop_j(self, dtype: str, known: Generation, facts: Facts) -> float:
-        types = self.energy.types
-        if dtype in types["vector"]:
-            return types["vector"][dtype] * known.vector_j
-        if facts.peaks[dtype] > ENGINE * facts.vector_flops_per_s:
-            return types["engine"].get(dtype, 1.0) * known.engine_j
-        # Without a matrix engine for it, a narrow type is packed into the vector units.
-        return known.vector_j * facts.vector_flops_per_s / facts.peaks[dtype]
-
-
-@functools.cache
-def priors(kind: str) -> Priors:
-    """The priors for `gpu` or `cpu`. Source: docs/estimators.md says what each was fitted to."""
-    return Priors.model_validate(json.loads((_PRIORS / f"{kind}.json").read_text("utf-8")))

@@ -9,17 +9,12 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from energy_opt.errors import DeviceError
-from energy_opt.estimators.coefficients import (
-    Coefficients,
-    EnergyModel,
-    Facts,
-    Spread,
-    TimeModel,
-    priors,
-)
+from energy_opt.estimators.coefficients import Coefficients, EnergyModel, Spread, TimeModel
+from energy_opt.estimators.data import Positive, Record
+from energy_opt.estimators.prior import Facts, priors
 
 _PROFILES = Path(__file__).parent / "profiles"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]*(@[0-9]+)?")
@@ -27,7 +22,6 @@ _MAX_BYTES = 16_000_000
 """A profile with 64 draws is some 100 kB; a larger file is not one."""
 
 Provenance = Literal["measured", "fitted", "modelled", "datasheet"]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Dtype = Literal[
     "float64", "float32", "tf32", "float16", "bfloat16", "float8", "int8", "float4", "int4"
 ]
@@ -44,11 +38,7 @@ WIDER: dict[str, tuple[str, ...]] = {
 """Where arithmetic in a type runs on a device whose profile has no peak for it: in the next wider type."""
 
 
-class _Data(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Provenances(_Data):
+class Provenances(Record):
     """Where each part of a profile comes from."""
 
     peaks: Provenance = "datasheet"
@@ -56,7 +46,7 @@ class Provenances(_Data):
     energy: Provenance = "datasheet"
 
 
-class Scaling(_Data):
+class Scaling(Record):
     """How a CPU profile scales with vCPUs: everything in proportion, bandwidth no further than the socket's."""
 
     vcpus: Annotated[int, Field(gt=0)]
@@ -64,7 +54,7 @@ class Scaling(_Data):
     socket_bw_bytes_per_s: Positive
 
 
-class Fit(_Data):
+class Fit(Record):
     """How a fitted or measured profile was made and how far off it was; every field is optional."""
 
     date: str | None = None
@@ -75,7 +65,7 @@ class Fit(_Data):
     note: str | None = None
 
 
-class Device(_Data):
+class Device(Record):
     """A device profile. Peaks in FLOP/s (a multiply-add is 2), dense; bandwidth in bytes/s; power in W.
 
     A profile needs no more than the datasheet's facts: `time`, `energy` and `spread` are taken from the priors for its

@@ -102,7 +102,9 @@ class Pricer:
         # Time in which the device waits for the host belongs to the rows in proportion to what they make the host do.
         per_host_s = self._gap(device_s, host_s) / _nonzero(host_s)
         if _is_zero(host_s):
-            per_host_s, host = self._gap(device_s, host_s), _even_shares(works)
+            executed = sum((work.count for work in works), 0.0)
+            per_host_s = self._gap(device_s, host_s)
+            host = [1.0 / _nonzero(executed)] * len(works)
         result = []
         for work, at, (seconds, dynamic), share in zip(
             works, coefficients, executions, host, strict=True
@@ -269,11 +271,6 @@ def _limit(work: RowWork, at: _RowCoefficients, waiting: Value) -> str:
     # For an array of points, what binds at most of the summed time.
     sums = {name: float(np.sum(seconds)) for name, seconds in parts.items()}
     return max(sums, key=lambda name: sums[name])
-
-
-def _even_shares(works: Sequence[RowWork]) -> list[Value]:
-    total = sum((work.count for work in works), 0.0)
-    return [1.0 / _nonzero(total) for _ in works]
 
 
 def _nonzero(value: Any) -> Any:

@@ -5,25 +5,22 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from energy_opt.errors import DeviceError, UsageError
+from energy_opt.estimators.data import NonNegative, Record
 
 _RUNTIMES = Path(__file__).parent / "runtimes"
 
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
-
-class HostCost(BaseModel):
+class HostCost(Record):
     """What the host spends on one kind of device, in seconds.
 
     `launch_s` per kernel, `view_s` per op that launches none (views, shape arithmetic), `run_s` once per inference.
     With `overlaps` the host runs ahead of the device, so only the longer of the two counts.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     launch_s: NonNegative
     view_s: NonNegative
@@ -31,13 +28,11 @@ class HostCost(BaseModel):
     overlaps: bool
 
 
-class Runtime(BaseModel):
+class Runtime(Record):
     """A runtime: what executes the graph, as data.
 
     `frames` says that it holds a module's inputs until the module returns, which costs memory.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     label: str

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from energy_opt.estimators.coefficients import Facts, priors
 from energy_opt.estimators.device import Device
 from energy_opt.estimators.estimate import estimate
+from energy_opt.estimators.prior import Facts, priors
 from energy_opt.estimators.runtime import Runtime
 from tests.estimators.rows import FakeWorkload, gemm
 
