@@ -29,6 +29,15 @@ _MEANINGS = (
     (re.compile(r"(?i)^decoder_(seq|seq_?len(gth)?|sequence_?len(gth)?)$"), "decoder_seq"),
     (re.compile(r"(?i)^encoder_(seq|seq_?len(gth)?|sequence_?len(gth)?)$"), "encoder_seq"),
 )
+_SHARED = {
+    "batch": "both are the batch axis",
+    "past": "both are the length of the past",
+    "encoder_seq": "both are the encoder's length",
+}
+"""Sizes that inputs share unless the file gives them different names."""
+_WORDS = frozenset(name for _, name in _MEANINGS)
+_TOKENS = re.compile(r"(?i)ids|embed|tokens|position")
+_TOTAL = re.compile(r"(?i)^(total|kv|key)_?(seq(uence)?_?(len(gth)?)?|len(gth)?)$")
 _EXPRESSION = re.compile(r"^[\w .+\-*()]{1,120}$", re.ASCII)
 _IDENTIFIER = re.compile(r"^[A-Za-z_]\w{0,60}$", re.ASCII)
 _RESERVED = frozenset(
@@ -43,6 +52,7 @@ class Symbols:
     infos: dict[str, DimInfo] = field(default_factory=dict)
     renamed: dict[str, Dim] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    _fixed: dict[str, Dim] = field(default_factory=dict)
 
     def name_inputs(self, inputs: Iterable[onnx_ir.Value]) -> None:
         """Rename the dims of the inputs in place.
@@ -50,12 +60,15 @@ class Symbols:
         Raises:
             ModelError: a dim is negative.
         """
-        inputs = list(inputs)
+        found: dict[onnx_ir.Value, list[Dim]] = {}
         for place, value in enumerate(inputs):
             if value.shape is None:
                 continue
             dims = [self._dim(value, place, axis, dim) for axis, dim in enumerate(value.shape.dims)]
-            value.shape = onnx_ir.Shape([to_ir(dim) for dim in dims])
+            found[value] = dims
+        self._total_length(found)
+        for value, dims in found.items():
+            value.shape = onnx_ir.Shape([to_ir(_substitute(dim, self._fixed)) for dim in dims])
 
     def _dim(self, value: onnx_ir.Value, place: int, axis: int, dim: object) -> Dim:
         where = f"{value.name or f'input {place}'} axis {axis}"
@@ -79,7 +92,7 @@ class Symbols:
         """A declared expression such as `past_sequence_length + 1`; one that is no size becomes a symbol."""
         parsed = _parsed(text)
         if parsed is None:
-            return self._symbol(text, value, axis, where, anonymous=True)
+            return self._symbol(text, value, axis, where, anonymous=bool(_ANONYMOUS.match(text)))
         replacement = {}
         for name in sorted(s.name for s in parsed.free_symbols):
             known = self.renamed.get(name)
@@ -95,19 +108,46 @@ class Symbols:
     ) -> Dim:
         wanted = _role(value, axis) if anonymous else _meaning(text, value, axis)
         old = self.infos.get(wanted)
-        if old is not None and (
-            wanted == "batch" or (not anonymous and wanted == _meaning(text, value, axis))
-        ):
-            if wanted == "batch" and text not in old.aliases and anonymous:
+        if old is not None and (wanted in _SHARED if anonymous else self._spelled(text, wanted)):
+            if text not in old.aliases and anonymous:
                 self.notes.append(
-                    f"{where} ({text!r}) is taken to be the same size as {old.where}: both are the batch axis"
+                    f"{where} ({text!r}) is taken to be the same size as {old.where}: {_SHARED[wanted]}"
                 )
             self.infos[wanted] = _with_alias(old, text)
         else:
+            if old is not None and not anonymous:
+                wanted = _cleaned(text) or wanted
             wanted = _unused(wanted, self.infos)
             self.infos[wanted] = DimInfo(wanted, (text,) if text != wanted else (), where)
         self.renamed[text] = symbol(wanted)
         return self.renamed[text]
+
+    def _spelled(self, text: str, wanted: str) -> bool:
+        """Whether the file says the same of both sizes in words (`batch`, `batch_size`), not in letters (`n`, `b`)."""
+        others = [old for old, dim in self.renamed.items() if dim == symbol(wanted)]
+        return wanted in _WORDS and all(len(word) > 1 for word in (text, *others))
+
+    def _total_length(self, found: dict[onnx_ir.Value, list[Dim]]) -> None:
+        """A mask over past and new tokens is as long as both, where the file does not say otherwise."""
+        tokens = [
+            dims[1]
+            for value, dims in found.items()
+            if len(dims) > 1 and not isinstance(dims[1], int) and _TOKENS.search(value.name or "")
+        ]
+        past = symbol("past")
+        if "past" not in self.infos or not tokens or past in tokens[0].free_symbols:
+            return
+        masks = [v for v, dims in found.items() if len(dims) == 2 and "mask" in (v.name or "")]
+        others = {dim for value, dims in found.items() if value not in masks for dim in dims}
+        for mask in masks:
+            length = found[mask][1]
+            info = self.infos.get(length.name) if isinstance(length, sympy.Symbol) else None
+            if info is None or length in others:
+                continue
+            texts = [text for text, dim in self.renamed.items() if dim == length]
+            if all(_ANONYMOUS.match(text) or _TOTAL.match(text) for text in texts):
+                self._fixed[info.name] = past + tokens[0]
+                self._replace(info.name, past + tokens[0])
 
     def unify(self, pairs: Iterable[tuple[Dim, Dim]]) -> dict[str, Dim]:
         """Symbols that the graph forces to be equal, as `{symbol to replace: what it equals}`; the infos follow."""
@@ -146,11 +186,12 @@ class Symbols:
         info = self.infos.pop(name)
         if isinstance(kept, sympy.Symbol):
             target = self.infos[kept.name]
-            for alias in (name, *info.aliases):
+            for alias in (*((name,) if name in self.renamed else ()), *info.aliases):
                 target = _with_alias(target, alias)
             self.infos[kept.name] = target
         else:
-            self.notes.append(f"the graph fixes {info.where} ({name!r}) to {kept}")
+            text = info.aliases[0] if info.aliases else name
+            self.notes.append(f"{info.where} ({text!r}) is {kept}")
         self.renamed = {text: _substitute(dim, {name: kept}) for text, dim in self.renamed.items()}
 
 
@@ -222,15 +263,20 @@ def _unused(wanted: str, taken: Iterable[str]) -> str:
 
 
 def _meaning(text: str, value: onnx_ir.Value, axis: int) -> str:
+    cleaned = _cleaned(text)
     for pattern, name in _MEANINGS:
-        if pattern.match(text) and (len(text) > 1 or axis == 0):
+        if pattern.match(cleaned) and (len(cleaned) > 1 or axis == 0):
             return name
+    return cleaned or _role(value, axis)
+
+
+def _cleaned(text: str) -> str:
+    """The file's name as an identifier; "" where too little of it is left."""
     cleaned = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")[:60]
     if not _IDENTIFIER.match(cleaned):
-        return _role(value, axis)
-    return (
-        f"dim_{cleaned}" if cleaned.lower() in _RESERVED or keyword.iskeyword(cleaned) else cleaned
-    )
+        return ""
+    reserved = cleaned.lower() in _RESERVED or keyword.iskeyword(cleaned)
+    return f"dim_{cleaned}" if reserved else cleaned
 
 
 def _role(value: onnx_ir.Value, axis: int) -> str:
@@ -240,14 +286,18 @@ def _role(value: onnx_ir.Value, axis: int) -> str:
     floating = value.dtype is not None and value.dtype.is_floating_point()
     if axis == 0:
         return "batch"
-    if ("past" in name or "cache" in name) and rank == 4 and axis == 2:
-        return "past"
-    if floating and rank == 4 and axis in (2, 3):
-        return ("height", "width")[axis - 2]
+    encoder = re.search(r"(?<!d)encoder|cross", name) is not None
+    if "past" in name or "cache" in name:
+        if (rank, axis) in ((4, 2), (5, 3)):  # keys and values apart, or stacked in front
+            return "encoder_seq" if encoder else "past"
+        if (rank, axis) == (5, 1):
+            return "batch"
+    elif floating and rank in (4, 5) and axis >= 2:
+        return ("depth", "height", "width")[axis - rank + 3]
     if (not floating and axis == 1) or (
         floating and rank == 3 and axis == 1 and "feature" not in name
     ):
-        return "decoder_seq" if name.startswith("decoder") else "seq"
+        return "encoder_seq" if encoder else "decoder_seq" if name.startswith("decoder") else "seq"
     if floating and rank == 3 and axis == 2:
         return "frames" if "feature" in name or "mel" in name else "features"
     if floating and rank == 2 and axis == 1:

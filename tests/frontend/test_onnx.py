@@ -40,6 +40,37 @@ def test_each_inputs_own_batch_symbol_becomes_one() -> None:
     assert any("batch axis" in note for note in graph.notes)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "dims"),
+    [
+        # words that say the same are one size; letters, and words that differ, are two
+        ("float[batch, 4] x, float[batch_size, 4] z", ["batch"]),
+        ("float[N, 4] x, float[b, 4] z", ["batch", "b"]),
+        ("int64[text_batch, 4] x, float[image_batch, 3, 8, 8] z", ["text_batch", "image_batch"]),
+        ("float[s1, 3, s2, s3, s4] x", ["batch", "depth", "height", "width"]),
+        ("float[s1, 3, s2, s3] x", ["batch", "height", "width"]),
+        # one past, though each key and value has a symbol of its own; the mask covers it and the new tokens
+        (
+            "int64[s1, s2] input_ids, int64[s3, s4] attention_mask, "
+            "float[s1, 2, s5, 8] past_0_key, float[s1, 2, s6, 8] past_0_value",
+            ["batch", "seq", "past"],
+        ),
+        (
+            "int64[b, seq] input_ids, int64[b, total_sequence_length] mask, float[b, 2, past, 8] k",
+            ["batch", "seq", "past"],
+        ),
+        # the encoder's keys are as long as its input, not as the past
+        (
+            "int64[s1, 1] ids, float[s1, 2, s5, 8] past_decoder_key, float[s1, 2, s6, 8] past_encoder_key",
+            ["batch", "past", "encoder_seq"],
+        ),
+    ],
+)
+def test_names_and_roles(inputs: str, dims: list[str]) -> None:
+    proto = text_model(f"g ({inputs}) => (float y) {{ y = Constant<value_float = 1.0>() }}")
+    assert list(eo.load(proto).dims) == dims
+
+
 def test_symbols_that_an_operator_forces_to_be_equal_become_one() -> None:
     graph = eo.load(
         text_model(
