@@ -16,6 +16,7 @@ import onnx_ir
 import sympy
 
 from energy_opt.errors import ModelError
+from energy_opt.ir import symbolic
 from energy_opt.ir.dims import Dim, symbol
 from energy_opt.ir.graph import DimInfo
 
@@ -30,9 +31,9 @@ _MEANINGS = (
     (re.compile(r"(?i)^encoder_(seq|seq_?len(gth)?|sequence_?len(gth)?)$"), "encoder_seq"),
 )
 _SHARED = {
-    "batch": "both are the batch axis",
-    "past": "both are the length of the past",
-    "encoder_seq": "both are the encoder's length",
+    "batch": "the batch",
+    "past": "the length of the past",
+    "encoder_seq": "the encoder's length",
 }
 """Sizes that inputs share unless the file gives them different names."""
 _WORDS = frozenset(name for _, name in _MEANINGS)
@@ -53,6 +54,7 @@ class Symbols:
     renamed: dict[str, Dim] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     _fixed: dict[str, Dim] = field(default_factory=dict)
+    _merged: dict[str, list[str]] = field(default_factory=dict)
 
     def name_inputs(self, inputs: Iterable[onnx_ir.Value]) -> None:
         """Rename the dims of the inputs in place.
@@ -66,6 +68,12 @@ class Symbols:
                 continue
             dims = [self._dim(value, place, axis, dim) for axis, dim in enumerate(value.shape.dims)]
             found[value] = dims
+        for name, places in self._merged.items():
+            more = f" and {len(places) - 2} more axes are" if len(places) > 2 else ""
+            verb = more or (" is" if len(places) == 1 else " are")
+            self.notes.append(
+                f"{', '.join(places[:2])}{verb} taken to be the same size as {self.infos[name].where}: {_SHARED[name]}"
+            )
         self._total_length(found)
         for value, dims in found.items():
             value.shape = onnx_ir.Shape([to_ir(_substitute(dim, self._fixed)) for dim in dims])
@@ -110,9 +118,7 @@ class Symbols:
         old = self.infos.get(wanted)
         if old is not None and (wanted in _SHARED if anonymous else self._spelled(text, wanted)):
             if text not in old.aliases and anonymous:
-                self.notes.append(
-                    f"{where} ({text!r}) is taken to be the same size as {old.where}: {_SHARED[wanted]}"
-                )
+                self._merged.setdefault(wanted, []).append(f"{where} ({text!r})")
             self.infos[wanted] = _with_alias(old, text)
         else:
             if old is not None and not anonymous:
@@ -134,6 +140,8 @@ class Symbols:
             for value, dims in found.items()
             if len(dims) > 1 and not isinstance(dims[1], int) and _TOKENS.search(value.name or "")
         ]
+        if not tokens and "seq" in self.infos:
+            tokens = [symbol("seq")]
         past = symbol("past")
         if "past" not in self.infos or not tokens or past in tokens[0].free_symbols:
             return
@@ -203,7 +211,7 @@ def _parsed(text: str) -> sympy.Expr | None:
     if "**" in text or "/" in text or not re.search(r"[A-Za-z_]", text):
         return None
     try:
-        parsed = onnx_ir.SymbolicDim(text)._expr  # a parser without eval
+        parsed = symbolic.parsed(text)
     except (ValueError, RecursionError):
         return None
     if parsed is None or not parsed.free_symbols:

@@ -37,7 +37,7 @@ def test_each_inputs_own_batch_symbol_becomes_one() -> None:
     )
     assert list(graph.dims) == ["batch", "seq"]
     assert set(graph.dims["batch"].aliases) == {"s10", "s86"}
-    assert any("batch axis" in note for note in graph.notes)
+    assert any("the same size as input_ids axis 0: the batch" in note for note in graph.notes)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,11 @@ def test_each_inputs_own_batch_symbol_becomes_one() -> None:
         ),
         (
             "int64[b, seq] input_ids, int64[b, total_sequence_length] mask, float[b, 2, past, 8] k",
+            ["batch", "seq", "past"],
+        ),
+        # a mask's total, where the new tokens come without a telling name
+        (
+            "float[b, seq, 8] x, int64[b, total_length] mask, float[b, 2, past, 8] k",
             ["batch", "seq", "past"],
         ),
         # the encoder's keys are as long as its input, not as the past
