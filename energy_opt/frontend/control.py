@@ -7,6 +7,7 @@ import onnx_ir
 from energy_opt.ir import shapes
 from energy_opt.ir.dims import free_symbols
 from energy_opt.ir.graph import BRANCH, TRIPS, DimInfo, Graph, subgraphs
+from energy_opt.ir.symbolic import dim_of
 
 
 def assign_trips(graph: Graph) -> None:
@@ -37,12 +38,8 @@ def name_unknown_dims(graph: Graph) -> None:
             used |= free_symbols([trips])
         for value in node.outputs:
             for dim in value.shape.dims if value.shape is not None else ():
-                if (
-                    not isinstance(dim, int)
-                    and dim.value not in graph.dims
-                    and dim._expr is not None
-                ):
-                    used.update(s.name for s in dim._expr.free_symbols)
+                if not isinstance(dim, int) and dim.value is not None:
+                    used |= free_symbols([dim_of(dim)])
     for name in sorted(used - set(graph.dims)):
         source = minted.get(name)
         origin = source.origin if source is not None else "data"

@@ -13,7 +13,8 @@ import onnx_ir
 
 from energy_opt.ir import shapes
 from energy_opt.ir.dims import Dim, product
-from energy_opt.ir.graph import Graph, dim_of
+from energy_opt.ir.graph import Graph
+from energy_opt.ir.symbolic import dim_of
 
 _MOST_STEPS = 24
 _PASSES = frozenset(

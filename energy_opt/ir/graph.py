@@ -175,13 +175,3 @@ def subgraphs(node: onnx_ir.Node) -> Sequence[tuple[str, onnx_ir.Graph]]:
         elif attribute.type is onnx_ir.AttributeType.GRAPHS:
             found.extend((name, graph) for graph in attribute.as_graphs())
     return found
-
-
-def dim_of(dim: Any) -> Dim:
-    """A dim from one of an onnx_ir shape's entries. Raises ValueError for an unknown (anonymous) one."""
-    if isinstance(dim, int):
-        return dim
-    expression = dim._expr  # onnx_ir offers no public reading of it
-    if expression is None:
-        raise ValueError("unknown dim")
-    return int(expression) if expression.is_Integer else expression

@@ -11,11 +11,12 @@ import onnx_ir
 from energy_opt.errors import ModelError
 from energy_opt.ir import shapes
 from energy_opt.ir.dims import Dim, product, total
-from energy_opt.ir.graph import BRANCH, TRIPS, Graph, dim_of, path_of, subgraphs
+from energy_opt.ir.graph import BRANCH, TRIPS, Graph, path_of, subgraphs
 from energy_opt.ir.memory import Step
 from energy_opt.ir.op import Op, Tensor
 from energy_opt.ir.row import Row, Use
 from energy_opt.ir.signature import Signature, fused_row, price, row
+from energy_opt.ir.symbolic import dim_of
 from energy_opt.ir.weights import Weights
 
 _MOST_ELEMENTS = 2**62  # what an int64 can index, with room for a size in bytes

@@ -27,6 +27,7 @@ from onnx import numpy_helper
 
 from energy_opt.ir import shapes
 from energy_opt.ir.dims import symbol
+from energy_opt.ir.symbolic import dim_of
 
 STEERING_FLOATS = frozenset({"scales", "roi", "start", "limit", "delta", "depth"})
 
@@ -240,7 +241,7 @@ def test_symbolic_shapes_evaluate_to_those_of_the_data() -> None:
             expected = _expected(item)
             if expected is None or value.shape is None:
                 continue
-            dims = [d if isinstance(d, int) else d._expr.xreplace(sizes) for d in value.shape.dims]
+            dims = [sympy.sympify(dim_of(d)).xreplace(sizes) for d in value.shape.dims]
             known = [d if isinstance(d, int) or d.free_symbols else int(d) for d in dims]
             if not all(isinstance(d, int) for d in known):
                 known = [

@@ -13,6 +13,7 @@ from onnx import parser
 from energy_opt.errors import ModelError
 from energy_opt.ir import shapes
 from energy_opt.ir.dims import symbol
+from energy_opt.ir.symbolic import dim_of
 
 BATCH, SEQ, H, W = (symbol(name) for name in ("batch", "seq", "H", "W"))
 
@@ -27,7 +28,7 @@ def dims(value: onnx_ir.Value) -> list[object] | None:
     """The shape as ints and sympy expressions."""
     if value.shape is None:
         return None
-    return [dim if isinstance(dim, int) else dim._expr for dim in value.shape.dims]
+    return [dim_of(dim) for dim in value.shape.dims]
 
 
 def output(text: str, opset: int = 18) -> list[object] | None:

@@ -12,6 +12,7 @@ from onnx_shape_inference import OpUsageError, ShapeInferenceContext, ShapeInfer
 from energy_opt.ir.dims import Dim
 from energy_opt.ir.shapes.info import Call, Info
 from energy_opt.ir.shapes.sequence import of_type
+from energy_opt.ir.symbolic import carried
 
 if TYPE_CHECKING:
     from energy_opt.ir.shapes.engine import Engine
@@ -93,5 +94,5 @@ def _dim(engine: Engine, dim: int | onnx_ir.SymbolicDim) -> Dim:
         return dim
     if dim.value is None:
         return engine.space.fresh()
-    expression = dim._expr_cache
+    expression = carried(dim)
     return engine.space.parse(dim.value) if expression is None else engine.space.bounded(expression)

@@ -14,6 +14,7 @@ import onnx_ir
 import sympy
 
 from energy_opt.ir.dims import Dim, symbol
+from energy_opt.ir.symbolic import carried, parsed
 
 MAX_DIM = 2**63 - 1
 MAX_TERMS = 160
@@ -86,8 +87,8 @@ class Space:
         if known is not None:
             return known
         if len(text) <= 80 and _SIMPLE.fullmatch(text):
-            expression = onnx_ir.SymbolicDim(text)._expr
-            if isinstance(expression, sympy.Expr) and expression.free_symbols:
+            expression = parsed(text)
+            if expression is not None and expression.free_symbols:
                 self._taken.update(s.name for s in expression.free_symbols)
                 return expression
         stem = _NOT_NAME.sub("_", text).strip("_")[:60] or "dim"
@@ -109,10 +110,8 @@ class Space:
             return None if dim < 0 else dim
         if dim.value is None:
             return None
-        expression = (
-            dim._expr_cache
-        )  # our own dims carry their expression; others are text to be wary of
-        if expression is None:
+        expression = carried(dim)
+        if expression is None:  # text to be wary of
             return self.parse(dim.value)
         if expression.is_Integer:
             return int(expression)

@@ -25,6 +25,7 @@ def known_values(value: onnx_ir.Value) -> tuple[Dim, ...] | None:
 
     Answers from what `infer` followed through the graph, else from a constant's own bytes.
     """
+    # Asking for `meta` makes one, for each of perhaps 100,000 values.
     followed = value.meta.get(VALUES_KEY) if value._metadata is not None else None
     if followed is None and value.const_value is not None:
         if value.const_value.dtype not in SHAPE_INTEGERS:
