@@ -19,7 +19,7 @@ from energy_opt.frontend.symbols import Symbols, rename_shape
 from energy_opt.frontend.wire import WeightPlace, read_model
 from energy_opt.ir import shapes
 from energy_opt.ir.constants import constant_nodes
-from energy_opt.ir.graph import Graph, subgraphs
+from energy_opt.ir.graph import Graph
 from energy_opt.ir.verify import verify
 
 _MAX_NODES = 2_000_000
@@ -166,20 +166,12 @@ def _put_in_order(model: onnx_ir.Model, source: str, notes: list[str]) -> None:
         )
 
 
-def _graphs(graph: onnx_ir.Graph) -> Iterator[onnx_ir.Graph]:
-    pending = [graph]
-    while pending:
-        graph = pending.pop()
-        yield graph
-        pending.extend(body for node in graph for _, body in subgraphs(node))
-
-
 def _detach_weights(
     model: onnx_ir.Model, places: Mapping[str, WeightPlace], notes: list[str]
 ) -> None:
     """Large weights keep shape, dtype and place; nothing can read their data, or a file they name, by accident."""
     count = size = 0
-    for graph in _graphs(model.graph):
+    for graph in model.graphs():
         for value in graph.initializers.values():
             tensor = value.const_value
             if tensor is None:
@@ -199,21 +191,17 @@ def _infer(graph: Graph) -> None:
     """Name and unify the free dims, and infer every shape; declared shapes are used where inference cannot know."""
     model = graph.model
     inputs = [value for value in model.graph.inputs if not value.is_initializer()]
-    original = {value: value.shape for value in inputs}
+    original = {value: value.shape for value in inputs if value.shape is not None}
     declared = _erase(model)
     symbols = Symbols()
     symbols.name_inputs(inputs)
-    replaced: dict[str, object] = {}
     for _ in range(_ROUNDS):
         shapes.infer(model)
-        found = symbols.unify(shapes.equalities(model))
-        if not found:
+        if not symbols.unify(shapes.equalities(model)):
             break
-        replaced |= found
         _erase(model)
-        for value in inputs:
-            if original[value] is not None:
-                value.shape = rename_shape(original[value], symbols.renamed)  # type: ignore[arg-type]
+        for value, shape in original.items():
+            value.shape = rename_shape(shape, symbols.renamed)
     _use_declared(graph, declared, symbols)
     symbols.suggest(shapes.requirements(model))
     graph.dims.update(symbols.infos)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import onnx_ir
 
-from energy_opt.ir.graph import Graph, path_of
+from energy_opt.ir.graph import Graph
 
 
 def only_user(node: onnx_ir.Node) -> onnx_ir.Node | None:
@@ -39,7 +39,7 @@ def with_groups(graph: Graph, groups: Iterable[Sequence[onnx_ir.Node]]) -> Graph
     fused = dict(graph.fused)
     for nodes in groups:
         free = [node for node in nodes if node not in fused and node not in graph.folded]
-        if len(free) != len(nodes) or len(free) < 2 or len({path_of(n) for n in free}) == 0:
+        if len(free) != len(nodes) or len(free) < 2:
             continue
         name = f"{free[0].name}+{len(free)}#{len(fused)}"
         fused.update(dict.fromkeys(free, name))
