@@ -10,23 +10,14 @@ import math
 from collections.abc import Iterable, Iterator
 
 import onnx
-from onnx import AttributeProto, TensorProto
+import onnx_ir
+from onnx import AttributeProto, TensorProto, helper
 
 from energy_opt.errors import ModelError
+from energy_opt.ir.op import MOST_ELEMENTS
 
 _TYPES = frozenset(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}
-_MOST_ELEMENTS = 2**62  # what an int64 index can address, with room for a size in bytes
-_BITS: dict[int, int] = {
-    TensorProto.FLOAT: 32, TensorProto.INT32: 32, TensorProto.UINT32: 32,
-    TensorProto.INT64: 64, TensorProto.UINT64: 64, TensorProto.DOUBLE: 64,
-    TensorProto.FLOAT16: 16, TensorProto.BFLOAT16: 16, TensorProto.INT16: 16, TensorProto.UINT16: 16,
-    TensorProto.INT8: 8, TensorProto.UINT8: 8, TensorProto.BOOL: 8,
-}  # fmt: skip
-_FIELD: dict[int, str] = {
-    TensorProto.FLOAT: "float_data", TensorProto.DOUBLE: "double_data", TensorProto.INT64: "int64_data",
-    TensorProto.UINT32: "uint64_data", TensorProto.UINT64: "uint64_data", TensorProto.STRING: "string_data",
-    TensorProto.COMPLEX64: "float_data", TensorProto.COMPLEX128: "double_data",
-}  # fmt: skip
+_NOT_ONE_NUMBER = (onnx_ir.DataType.STRING, onnx_ir.DataType.COMPLEX64, onnx_ir.DataType.COMPLEX128)
 _DATA = ("float_data", "int32_data", "int64_data", "uint64_data", "double_data", "string_data")
 _SPARSE = (AttributeProto.SPARSE_TENSOR, AttributeProto.SPARSE_TENSORS)
 _VALUE_OF = {"value": AttributeProto.TENSOR, "sparse_value": AttributeProto.SPARSE_TENSOR}
@@ -141,13 +132,13 @@ def _check_tensor(tensor: onnx.TensorProto, place: str, source: str) -> None:
     if any(dim < 0 for dim in tensor.dims):
         raise ModelError(f"{source}: {place} has a negative size: {list(tensor.dims)}")
     elements = math.prod(tensor.dims)
-    if elements > _MOST_ELEMENTS:
+    if elements > MOST_ELEMENTS:
         raise ModelError(
             f"{source}: {place} has more elements than can be addressed: {list(tensor.dims)}"
         )
     if tensor.data_location == TensorProto.EXTERNAL:
         return
-    bits = _BITS.get(tensor.data_type)
+    bits = _bits(tensor.data_type)
     if tensor.HasField("raw_data"):
         if bits is not None and 8 * len(tensor.raw_data) != bits * elements:
             raise ModelError(
@@ -155,7 +146,7 @@ def _check_tensor(tensor: onnx.TensorProto, place: str, source: str) -> None:
                 f"and has {len(tensor.raw_data)}"
             )
         return
-    wanted = _FIELD.get(tensor.data_type, "int32_data")
+    wanted = helper.tensor_dtype_to_field(tensor.data_type)
     present = [field for field in _DATA if len(getattr(tensor, field))]
     if any(field != wanted for field in present):
         name = TensorProto.DataType.Name(tensor.data_type)
@@ -167,6 +158,14 @@ def _check_tensor(tensor: onnx.TensorProto, place: str, source: str) -> None:
             f"{source}: {place} of shape {list(tensor.dims)} needs {elements} elements "
             f"and has {len(getattr(tensor, wanted))}"
         )
+
+
+def _bits(data_type: int) -> int | None:
+    """Bits of an element; None where elements are packed, of no fixed size, or two numbers each."""
+    dtype = onnx_ir.DataType(data_type)
+    if dtype in _NOT_ONE_NUMBER or dtype.bitwidth % 8:
+        return None
+    return dtype.bitwidth
 
 
 def _densified(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -10,6 +10,9 @@ import onnx_ir
 
 from energy_opt.ir.dims import Dim, product
 
+MOST_ELEMENTS = 2**62
+"""What an int64 can index, with room for a size in bytes: no tensor has more elements."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tensor:

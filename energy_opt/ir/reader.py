@@ -13,13 +13,11 @@ from energy_opt.ir import shapes
 from energy_opt.ir.dims import Dim, product, total
 from energy_opt.ir.graph import BRANCH, TRIPS, Graph, path_of, subgraphs
 from energy_opt.ir.memory import Step
-from energy_opt.ir.op import Op, Tensor
+from energy_opt.ir.op import MOST_ELEMENTS, Op, Tensor
 from energy_opt.ir.row import Row, Use
 from energy_opt.ir.signature import Signature, fused_row, price, row
 from energy_opt.ir.symbolic import dim_of
 from energy_opt.ir.weights import Weights
-
-_MOST_ELEMENTS = 2**62  # what an int64 can index, with room for a size in bytes
 
 _Member = tuple[onnx_ir.Node, Signature, Dim, tuple[int, int]]
 """A node of a fusion group: its signature, how often it runs, and the weights that it is the first to use."""
@@ -198,7 +196,7 @@ class Reader:
     def _check_size(self, value: onnx_ir.Value, tensor: Tensor) -> None:
         """Refuse what cannot be addressed, and remember the sizes that a binding can make negative."""
         fixed = product(dim for dim in tensor.shape or () if isinstance(dim, int))
-        if fixed > _MOST_ELEMENTS:
+        if fixed > MOST_ELEMENTS:
             raise ModelError(
                 f"{self.graph.source}: the value {value.name!r} of shape {list(tensor.shape or ())} has more elements "
                 "than can be addressed"
