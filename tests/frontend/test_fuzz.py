@@ -10,7 +10,8 @@ import energy_opt
 from energy_opt.errors import EnergyOptError
 from energy_opt.frontend import wire
 from energy_opt.frontend.strip import strip
-from tests.frontend.mutations import BOMBS, corpus, mutant
+from tests.frontend.bombs import BOMBS
+from tests.frontend.mutations import corpus, mutant
 
 
 @pytest.fixture(scope="module")
