@@ -19,7 +19,9 @@ from energy_opt.frontend.symbols import Symbols, rename_shape
 from energy_opt.frontend.wire import WeightPlace, read_model
 from energy_opt.ir import shapes
 from energy_opt.ir.constants import constant_nodes
+from energy_opt.ir.dims import Dim
 from energy_opt.ir.graph import Graph
+from energy_opt.ir.symbolic import carried
 from energy_opt.ir.verify import verify
 
 _MAX_NODES = 2_000_000
@@ -232,8 +234,19 @@ def _use_declared(
                 missing = True
             continue
         _check_declared(graph, value, renamed)
+        dims = [
+            said if shapes.settles(_size(said), _size(found)) else found
+            for said, found in zip(renamed.dims, value.shape.dims, strict=True)
+        ]
+        if dims != list(value.shape.dims):
+            value.shape = onnx_ir.Shape(dims)
+            missing = True
     if missing:
         shapes.infer(graph.model)
+
+
+def _size(dim: int | onnx_ir.SymbolicDim) -> Dim | None:
+    return dim if isinstance(dim, int) else carried(dim)
 
 
 def _check_declared(graph: Graph, value: onnx_ir.Value, declared: onnx_ir.Shape) -> None:

@@ -76,6 +76,28 @@ def test_names_and_roles(inputs: str, dims: list[str]) -> None:
     assert list(eo.load(proto).dims) == dims
 
 
+def test_a_shared_cache_is_a_buffer_and_its_total_the_keys() -> None:
+    graph = eo.load(
+        parser.parse_model(
+            """<ir_version: 9, opset_import: ["" : 20, "com.microsoft" : 1]>
+            g (float[b, 1, 64] x, int64[b, total] mask, float[b, 1, room, 32] k, float[b, 1, room, 32] v, int32[b] n)
+              => (float[b, 1, 64] y, float[b, 1, room, 32] pk, float[b, 1, room, 32] pv)
+              <int64 one = {1}> {
+              s = Shape(mask)  t = Gather(s, one)  t32 = Cast<to = 6>(t)
+              key = Slice(x, zero, half, two)
+              y, pk, pv = com.microsoft.GroupQueryAttention<num_heads = 2, kv_num_heads = 1>(
+                x, key, key, k, v, n, t32) }""".replace(
+                "<int64 one = {1}>",
+                "<int64 one = {1}, int64[1] zero = {0}, int64[1] half = {32}, int64[1] two = {2}>",
+            )
+        )
+    )
+    estimate = eo.analyze(graph, b=1, total=10, room=1000)
+    (attention,) = (op for op in estimate.ops() if op["kind"] == "attention")
+    assert attention["macs"] == 2 * 2 * 10 * 32  # two heads meet ten keys of 32, twice
+    assert attention["bytes_written"] == 4 * (64 + 2 * 32)  # the result and one new key and value
+
+
 def test_symbols_that_an_operator_forces_to_be_equal_become_one() -> None:
     graph = eo.load(
         text_model(

@@ -205,6 +205,33 @@ TABLE = [
              one = Constant<value_int = 1>() y = SequenceAt(t, one) }""",
         [4, SEQ],
     ),
+    # a type-less zero point: ORT's QGemm is b' of 5 columns
+    (
+        """g (uint8[batch, 8] a, float s, uint8 z, int8[5, 8] b, float t, int8 u) => (float y) {
+             y = com.microsoft.QGemm<transB = 1>(a, s, z, b, t, u) }""",
+        [BATCH, 5],
+    ),
+    # a cache of 10 and 3 new keys
+    (
+        """g (float[batch, 3, 64] q, float[batch, 2, 10, 32] past) => (float y) {
+             o, y, v = com.microsoft.MultiHeadAttention<num_heads = 2>(q, q, q, , , , past, past) }""",
+        [BATCH, 2, 13, 32],
+    ),
+    # packed keys and values; values are twice as wide as keys
+    (
+        """g (float[batch, seq, 64] q, float[batch, 9, 64] k, float[batch, 9, 128] v) => (float y) {
+             y = com.microsoft.MultiHeadAttention<num_heads = 2>(q, k, v) }""",
+        [BATCH, SEQ, 128],
+    ),
+    # the total is the mask's width, which is beyond the buffer or not
+    (
+        """g (float[batch, seq, 64] q, float[batch, seq, 32] k, float[batch, 1, H, 32] past, int32[batch] n,
+             int64[batch, W] mask) => (float y) {
+             s = Shape(mask) one = Constant<value_int = 1>() t = Gather(s, one) total = Cast<to = 6>(t)
+             o, y, v = com.microsoft.GroupQueryAttention<num_heads = 2, kv_num_heads = 1>(
+               q, k, k, past, past, n, total) }""",
+        [BATCH, 1, sympy.Max(H, W), 32],
+    ),
 ]
 
 

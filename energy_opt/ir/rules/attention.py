@@ -132,11 +132,12 @@ def position_flops(op: Op, rows: Dim, d: Dim, q_heads: int, kv_heads: int, norms
 
 @rule("attention", "com.microsoft::GroupQueryAttention")
 def grouped(op: Op) -> Work:
-    """query[b, s, q (+ k + v)]; the cache's length is the present's; a local window limits the keys of a query."""
+    """query[b, s, q (+ k + v)]; as many keys as the total says, else the present; a local window limits them."""
     heads, kv_heads = positive(op, "num_heads"), positive(op, "kv_num_heads")
     q, key = shape(op, 0, 3), op.input(1)
     d, d_v = grouped_sizes(q, None if key is None else shape(op, 1, 3), heads, kv_heads)
-    length, window = key_length(op, q[1], 3, 1), integer(op, "local_window_size", -1)
+    told, window = op.input(6), integer(op, "local_window_size", -1)
+    length = told.values[0] if told is not None and told.values else key_length(op, q[1], 3, 1)
     met, touched = (
         (least(length, window), least(length, total((q[1], window))))
         if window > 0

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import onnx_ir
+import sympy
 
 from energy_opt.errors import ModelError
 from energy_opt.ir.dims import Dim
 from energy_opt.ir.shapes.info import Call, Info, short, spell
 from energy_opt.ir.shapes.sequence import of_type
 from energy_opt.ir.shapes.space import Space
+
+
+def settles(said: Dim | None, found: Dim | None) -> bool:
+    """Whether a declared size says which of several is the largest: a cache's buffer, or the tokens so far."""
+    return said is not None and isinstance(found, sympy.Max) and said in found.args
 
 
 class Declared:
@@ -44,8 +50,8 @@ class Declared:
         for said, found in zip(declared.shape, info.shape, strict=True):
             if isinstance(said, int) and isinstance(found, int) and said != found and not depth:
                 self._refuse(value, declared, info, call)
-            unknown = said is not None and self._space.is_minted(found)
-            dims.append(said if unknown else found)
+            unknown = self._space.is_minted(found) or settles(said, found)
+            dims.append(said if said is not None and unknown else found)
         return info._replace(shape=tuple(dims), dtype=dtype)
 
     def _read(self, value: onnx_ir.Value) -> Info:

@@ -15,6 +15,7 @@ import sympy
 from energy_opt.errors import ModelError
 from energy_opt.ir.dims import Dim
 from energy_opt.ir.shapes import (  # noqa: F401  (importing a file registers its rules)
+    attention,
     classic,
     contrib,
     einsum,
@@ -75,7 +76,8 @@ def infer(model: onnx_ir.Model) -> None:
     finally:
         if was_enabled:
             gc.enable()
-    model.meta[MINTED_KEY] = engine.space.minted
+    # a second walk meets the first one's symbols as the file's own
+    model.meta[MINTED_KEY] = {**model.meta.get(MINTED_KEY, {}), **engine.space.minted}
     model.meta[EQUAL_KEY] = list(engine.space.equal)
 
 

@@ -39,6 +39,8 @@ ALIKE: dict[tuple[str, str], tuple[tuple[tuple[int, int], ...], ...]] = {
 def note_alike(call: Call) -> None:
     """Record the equalities that the op implies between symbols of its operands."""
     groups = ALIKE.get((call.domain, call.op))
+    if call.op == "Attention" and not call.domain:
+        _note_mask(call)
     if not groups or call.attrs.get("layout"):
         return
     for group in groups:
@@ -55,3 +57,17 @@ def note_alike(call: Call) -> None:
                 first = dim
             elif dim != first:
                 prefer(call.space, first, dim)
+
+
+def _note_mask(call: Call) -> None:
+    """A mask is as wide as the keys of the past and the new ones."""
+    mask, key, past = call.optional(3), call.optional(1), call.optional(4)
+    if mask is None or not mask.shape or key is None or key.shape is None or len(key.shape) < 3:
+        return
+    width, total = mask.shape[-1], key.shape[-2]
+    if past is not None:
+        if past.shape is None or len(past.shape) != 4:
+            return
+        total = call.space.add(past.shape[2], total)
+    if not isinstance(width, int) and width != total:
+        prefer(call.space, width, total)

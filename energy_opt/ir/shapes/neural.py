@@ -55,13 +55,25 @@ def qlinear_matmul(call: Call) -> Sequence[Info]:
     return [Info(product_shape(call, call.input(0).shape, call.input(3).shape), dtype)]
 
 
+@shape_rule("com.microsoft::QGemm")
+def qgemm(call: Call) -> Sequence[Info]:
+    """a' @ b' + c, of the type of the output's zero point; without one it is not quantised again."""
+    zero = call.optional(8)
+    dtype = onnx_ir.DataType.FLOAT if zero is None else zero.dtype
+    return [_gemm(call, call.input(3))._replace(dtype=dtype)]
+
+
 @shape_rule("Gemm", "com.microsoft::FusedGemm")
 def gemm(call: Call) -> Sequence[Info]:
     """a' @ b' + c; operands of other ranks were flattened before opset 7."""
-    a, b = call.input(0), call.input(1)
+    return [_gemm(call, call.input(1))]
+
+
+def _gemm(call: Call, b: Info) -> Info:
+    a = call.input(0)
     dtype = a.dtype if a.dtype is not None else b.dtype
     if a.shape is None or b.shape is None:
-        return [Info(None, dtype)]
+        return Info(None, dtype)
     if len(a.shape) != 2 or len(b.shape) != 2:
         call.fail("both matrices must have 2 dimensions")
     rows, inner_a = a.shape[::-1] if call.attrs.get("transA") else a.shape
@@ -70,7 +82,7 @@ def gemm(call: Call) -> Sequence[Info]:
         call.fail(f"inner sizes {inner_a} and {inner_b} of the matrix product differ")
     if inner_a != inner_b:
         prefer(call.space, inner_a, inner_b)
-    return [Info((rows, columns), dtype)]
+    return Info((rows, columns), dtype)
 
 
 # --- reductions ---
