@@ -21,8 +21,7 @@ def text_model(text: str, opset: int = 20) -> onnx.ModelProto:
 
 
 def macs(graph: eo.Graph, **dims: int) -> float:
-    work = eo.workload(graph)
-    return float(np.asarray(eo.analyze(graph, **dims).to_dict()["totals"]["macs"])) if work else 0.0
+    return float(eo.analyze(graph, **dims).macs)
 
 
 # -- dims ------------------------------------------------------------------------------------------------------------
@@ -425,3 +424,23 @@ def test_nodes_out_of_order_are_put_in_order_and_said() -> None:
     graph = eo.load(proto)
     assert [node.op_type for node in graph.nodes()] == ["Cast", "MatMul", "Relu"]
     assert any("order" in note for note in graph.notes)
+
+
+def test_a_classifier_whose_output_is_a_map_is_read() -> None:
+    scores = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])
+    probabilities = helper.make_value_info(
+        "p",
+        helper.make_sequence_type_proto(
+            helper.make_map_type_proto(
+                TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+            )
+        ),
+    )
+    node = helper.make_node(
+        "ZipMap", ["x"], ["p"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2]
+    )
+    graph = helper.make_graph([node], "g", [scores], [probabilities])
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("ai.onnx.ml", 3)]
+    work = eo.workload(eo.load(helper.make_model(graph, opset_imports=opsets)))
+    assert [row.op for row in work] == ["ZipMap"]
+    assert work.unmodelled == {}

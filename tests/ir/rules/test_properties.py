@@ -33,8 +33,9 @@ TABLES = (
     test_layers,
     test_matmul,
     test_movement,
+    test_norm_pool_reduction,
 )
-CASES = [row for table in (*TABLES, test_norm_pool_reduction) for row in table.CASES]
+CASES = [row for table in TABLES for row in table.CASES]
 COUNTS = ("matmul_flops", "other_flops", "bytes_read", "bytes_written")
 
 
@@ -114,29 +115,9 @@ ATTRIBUTES = (
     "transA transB transBatchA tree_roots update_rule v_head_size window"
 ).split()
 VALUES: tuple[Any, ...] = (
-    *(
-        0,
-        1,
-        2,
-        3,
-        8,
-        -1,
-        -2,
-        1.5,
-        True,
-        None,
-        "x",
-        "gelu",
-        b"nearest",
-        (),
-        (1,),
-        (2, 2),
-        (2, 2, 2),
-        (3, 1, 0, 2),
-        [1],
-    ),
-    *((1.0,), ("a",), object(), "ij,jk->ik", "...ij,...jk->...ik", "ii", "i..,j"),
-)
+    *(0, 1, 2, 3, 8, -1, -2, 1.5, True, None, "x", "gelu", b"nearest", (), (1,), (2, 2), (2, 2, 2)),
+    *((3, 1, 0, 2), [1], (1.0,), ("a",), object(), "ij,jk->ik", "...ij,...jk->...ik", "ii", "i..,j"),
+)  # fmt: skip
 
 
 KEYS = sorted(RULES)
