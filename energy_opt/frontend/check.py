@@ -24,19 +24,23 @@ _VALUE_OF = {"value": AttributeProto.TENSOR, "sparse_value": AttributeProto.SPAR
 
 
 def checked(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
-    """The model, with sparse tensors written as dense ones without data; the argument is left as it is.
+    """The model as onnx_ir can read it; the argument is left as it is.
+
+    Sparse tensors are written as dense ones without data, and map types (what ZipMap makes of a classifier's
+    probabilities) are left out.
 
     Raises:
         ModelError: a tensor or type that cannot be, or a value that two nodes make.
     """
-    sparse = False
+    unreadable = False
     for graph in _graphs(model):
         _check_names(graph, source)
         for tensor in graph.initializer:
             _check_tensor(tensor, f"initializer {tensor.name!r}", source)
         for value in (*graph.input, *graph.output, *graph.value_info):
             _check_type(value.type, f"value {value.name!r}", source)
-        sparse |= bool(graph.sparse_initializer)
+            unreadable |= _holds_map(value.type)
+        unreadable |= bool(graph.sparse_initializer)
     for node in _nodes(model):
         place = f"{node.op_type} {node.name!r}"
         for attribute in node.attribute:
@@ -51,8 +55,8 @@ def checked(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
                         f"{source}: attribute {attribute.name!r} of {place} holds sparse tensors, which only a "
                         "Constant can"
                     )
-                sparse = True
-    return _densified(model) if sparse else model
+                unreadable = True
+    return _readable(model) if unreadable else model
 
 
 def _graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
@@ -168,11 +172,20 @@ def _bits(data_type: int) -> int | None:
     return dtype.bitwidth
 
 
-def _densified(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which sparse tensors are dense, of their full shape, with their data left out."""
+def _holds_map(kind: onnx.TypeProto) -> bool:
+    while (which := kind.WhichOneof("value")) in ("sequence_type", "optional_type"):
+        kind = getattr(kind, which).elem_type
+    return which == "map_type"
+
+
+def _readable(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which sparse tensors are dense, of their full shape, without data, and maps have no type."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for graph in _graphs(copy):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            if _holds_map(value.type):
+                value.ClearField("type")
         for sparse in graph.sparse_initializer:
             graph.initializer.append(_dense(sparse))
         del graph.sparse_initializer[:]

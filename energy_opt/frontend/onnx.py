@@ -21,11 +21,12 @@ from energy_opt.ir import shapes
 from energy_opt.ir.constants import constant_nodes
 from energy_opt.ir.dims import Dim
 from energy_opt.ir.graph import Graph
+from energy_opt.ir.op import bytes_of
 from energy_opt.ir.symbolic import carried
 from energy_opt.ir.verify import verify
 
 _MAX_NODES = 2_000_000
-_SMALL_BYTES = 32 * 1024  # shapes are computed from tensors far smaller; the rest is weights
+_SMALL_ELEMENTS = 4096  # shapes are computed from far fewer; the rest is weights
 _ROUNDS = 4  # of unifying symbols; each removes at least one, and real files need one or two
 
 
@@ -180,11 +181,11 @@ def _detach_weights(
                 continue
             if isinstance(tensor, onnx_ir.ExternalTensor):
                 value.meta["weights"] = places.get(str(tensor.location))
-            elif tensor.nbytes <= _SMALL_BYTES:
+            elif tensor.size <= _SMALL_ELEMENTS:
                 continue
             value.const_value = None
             count += 1
-            size += tensor.nbytes
+            size += int(bytes_of(tensor.size, tensor.dtype))
     if count:
         notes.append(f"weights were not needed and not read: {count} tensors, {size / 1e6:.1f} MB")
 

@@ -111,6 +111,11 @@ CASES = {
     "weight type 99": weight(dims=[2], data_type=99),
     "too little data": weight(dims=[2], data_type=7, raw_data=b"\1" * 8),
     "data in the wrong field": weight(dims=[1], data_type=TensorProto.INT16, int64_data=[1]),
+    "weights that are strings": model(
+        [node("BatchNormalization", "x", "s", "s", "s", "s")],
+        [info("x", [2, 3, 4])],
+        (h.make_tensor("s", TensorProto.STRING, [3], [b"a"] * 3),),
+    ),
     "two nodes make y": model([node("Relu", "x"), node("Relu", "x")], [info("x", [2])]),
     "an input with an evil name": model([node("Relu", "a\x1b[31m\nb")], [info("x", [2])]),
     "an output that nothing makes": model(
