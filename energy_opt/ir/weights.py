@@ -12,6 +12,32 @@ from energy_opt.ir.op import bytes_of, is_arithmetic
 
 _MAKERS = frozenset({"Constant", "ConstantOfShape"})  # where some exporters keep weights
 
+_SCALES: dict[str, tuple[int, ...]] = {
+    "QuantizeLinear": (1, 2),
+    "DequantizeLinear": (1, 2),
+    "ConvInteger": (2, 3),
+    "MatMulInteger": (2, 3),
+    "MatMulIntegerToFloat": (2, 3, 4, 5),
+    "DynamicQuantizeMatMul": (2, 3),
+    "QLinearConv": (1, 2, 4, 5, 6, 7),
+    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
+    "QGemm": (1, 2, 4, 5, 7, 8),
+    "MatMulNBits": (2, 3),
+    "MatMulBnb4": (2,),
+    "GatherBlockQuantized": (2, 3),
+    "QMoE": (3, 6, 9, 11, 12, 13),
+}
+"""Inputs that hold scales and zero points: bytes, but no parameters of the model that was quantized."""
+_BIASES = {"DequantizeLinear": 0, "QLinearConv": 8, "QGemm": 6}
+"""Inputs where 32-bit integers are a quantized bias."""
+_PACKED = {
+    "MatMulNBits": ("bits", 4),
+    "MatMulBnb4": ("", 4),
+    "GatherBlockQuantized": ("bits", 4),
+    "QMoE": ("expert_weight_bits", 4),
+}
+"""Ops whose weights of type uint8 hold several elements a byte: the attribute that says how wide one is."""
+
 
 class Weights:
     """Weights as they are claimed by nodes in schedule order; each once, however often it is shared."""
@@ -24,16 +50,20 @@ class Weights:
     def claim(self, node: onnx_ir.Node, folded: bool) -> tuple[int, int]:
         """(parameters, bytes) of the weights that the node is the first to use.
 
-        Parameters are elements of tensors of a floating or quantized type with at least one axis; integer buffers and
-        scalars that the exporter made are bytes only. What a folded node (a transposed weight) claims passes to the
-        node that uses its result.
+        Parameters are elements of tensors of a floating or quantized type with at least one axis; integer buffers,
+        scalars that the exporter made, scales and zero points are bytes only. What a folded node (a transposed weight)
+        claims passes to the node that uses its result.
         """
         parameters = size = 0
-        for value in node.inputs:
+        scales = _SCALES.get(node.op_type, ())
+        for index, value in enumerate(node.inputs):
             if value is None:
                 continue
             moved = self._moved.pop(value, None) or self._own(value)
-            parameters, size = parameters + moved[0], size + moved[1]
+            if moved[1] and index not in scales:
+                parameters += moved[0] or _bias(node, index, value)
+                parameters += moved[0] * (_elements_a_byte(node, value) - 1)
+            size += moved[1]
         if node.op_type in _MAKERS and not node.domain and node.outputs:
             parameters, size = self._size(node.outputs[0])
         if folded and size:
@@ -59,3 +89,19 @@ class Weights:
         numel = math.prod(value.shape.numpy())
         learned = len(value.shape) > 0 and is_arithmetic(dtype)
         return (numel if learned else 0), int(bytes_of(numel, dtype))
+
+
+def _bias(node: onnx_ir.Node, index: int, value: onnx_ir.Value) -> int:
+    """Elements of a bias that was quantized to 32 bits, else 0."""
+    if value.dtype is not onnx_ir.DataType.INT32 or _BIASES.get(node.op_type) != index:
+        return 0
+    return math.prod(value.shape.numpy()) if value.shape is not None else 0
+
+
+def _elements_a_byte(node: onnx_ir.Node, value: onnx_ir.Value) -> int:
+    name, usual = _PACKED.get(node.op_type, ("", 8))
+    if value.dtype is not onnx_ir.DataType.UINT8 or node.op_type not in _PACKED:
+        return 1
+    attribute = node.attributes.get(name)
+    bits = attribute.value if attribute is not None else usual
+    return 8 // bits if bits in (1, 2, 4) else 1
