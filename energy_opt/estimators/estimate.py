@@ -243,7 +243,7 @@ class Estimate:
         return pandas.DataFrame(tables[level]())
 
     def __repr__(self) -> str:
-        where = f"{self.workload.name or self.workload.source!r} on {self.device.name}, {self.runtime.name}"
+        where = f"{self.workload.source!r} on {self.device.name}, {self.runtime.name}"
         if self.shape:
             return f"<Estimate of {where}: {np.prod(self.shape):.0f} points>"
         return f"<Estimate of {where}: {self.latency_s:.4g} s, {self.energy_j:.4g} J>"

@@ -283,19 +283,19 @@ def _column(value: Any) -> Any:
 
 def _as_columns(at: _RowCoefficients) -> _RowCoefficients:
     """The drawn coefficients with an axis for points."""
-    columns = {
-        part: replace(value, **{f.name: _column(getattr(value, f.name)) for f in fields(value)})
-        for part, value in (("time", at.time), ("energy", at.energy))
-    }
-    return _RowCoefficients(
-        columns["time"],  # type: ignore[arg-type]
-        columns["energy"],  # type: ignore[arg-type]
-        _column(at.host_s),
-        _column(at.busy_factor),
-        _column(at.dynamic_factor),
-        at.central,
-        at.explicit,
+    return replace(
+        at,
+        time=_columns(at.time),
+        energy=_columns(at.energy),
+        host_s=_column(at.host_s),
+        busy_factor=_column(at.busy_factor),
+        dynamic_factor=_column(at.dynamic_factor),
     )
+
+
+def _columns(coefficients: Any) -> Any:
+    drawn = {f.name: _column(getattr(coefficients, f.name)) for f in fields(coefficients)}
+    return replace(coefficients, **drawn)
 
 
 def _is_zero(value: Value) -> bool:

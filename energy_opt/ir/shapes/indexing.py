@@ -97,11 +97,10 @@ def slice_(call: Call) -> Sequence[Info]:
     for start, end, axis_, step in zip(starts, ends, axes, steps, strict=True):
         axis = call.axis(axis_, rank)
         dims[axis] = _extent(call, x.shape[axis], start, end, step)
-        if cuts is not None and all(isinstance(part, int) for part in (start, end, step)):
-            low = None if step < 0 and end <= -_FAR else end  # type: ignore[operator]
-            cuts[axis] = slice(start, low, step)
-        else:
+        if not (isinstance(start, int) and isinstance(end, int) and isinstance(step, int)):
             cuts = None
+        elif cuts is not None:
+            cuts[axis] = slice(start, None if step < 0 and end <= -_FAR else end, step)
     elements = array(x)
     values = None if elements is None or cuts is None else flat(elements[tuple(cuts)])
     return [Info(tuple(dims), x.dtype, values)]

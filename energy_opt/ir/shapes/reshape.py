@@ -130,7 +130,7 @@ def squeeze(call: Call) -> Sequence[Info]:
     if x.shape is None:
         return [Info(None, x.dtype, x.values if x.values and len(x.values) == 1 else None)]
     axes = call.axes(1, len(x.shape))
-    if axes == "unknown":
+    if isinstance(axes, str):
         operand = call.inputs[1]
         if operand is None or operand.shape is None or not isinstance(operand.shape[0], int):
             return [Info(None, x.dtype)]
@@ -142,8 +142,8 @@ def squeeze(call: Call) -> Sequence[Info]:
     if axes is None:
         axes = [axis for axis, dim in enumerate(x.shape) if dim == 1]
     for axis in axes:
-        if isinstance(x.shape[axis], int) and x.shape[axis] != 1:  # type: ignore[index]
-            call.fail(f"axis {axis} has size {x.shape[axis]}, only 1 can be squeezed")  # type: ignore[index]
+        if isinstance(x.shape[axis], int) and x.shape[axis] != 1:
+            call.fail(f"axis {axis} has size {x.shape[axis]}, only 1 can be squeezed")
     shape = tuple(d for i, d in enumerate(x.shape) if i not in axes)
     return [Info(shape, x.dtype, x.values, spans=single(x))]
 

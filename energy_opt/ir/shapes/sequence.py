@@ -27,11 +27,12 @@ def common(space: Space, infos: Sequence[Info]) -> Info:
     shapes = [info.shape for info in infos]
     length = first.length if all(info.length == first.length for info in infos) else None
     items = first.items if all(info.items == first.items for info in infos) else None
-    if any(shape is None or len(shape) != len(shapes[0] or ()) for shape in shapes):
+    known = [shape for shape in shapes if shape is not None]
+    if len(known) < len(shapes) or len({len(shape) for shape in known}) > 1:
         return Info(None, dtype, None, nest, items, length)
     dims: list[Dim] = []
-    for axis, dim in enumerate(shapes[0] or ()):
-        same = all(shape[axis] == dim for shape in shapes)  # type: ignore[index]
+    for axis, dim in enumerate(known[0]):
+        same = all(shape[axis] == dim for shape in known)
         dims.append(dim if same else space.fresh())
     values = first.values if all(info.values == first.values for info in infos) else None
     return Info(tuple(dims), dtype, values, nest, items, length)
@@ -118,11 +119,11 @@ def split_to_sequence(call: Call) -> Sequence[Info]:
     if x.shape is None:
         return [Info(None, x.dtype, None, "s")]
     axis = call.axis(call.int_attr("axis", 0), len(x.shape))
-    dim = x.shape[axis]
+    before, dim, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
 
     def piece(size: Dim | None) -> Info:
         middle = () if size is None else (size,)
-        return Info((*x.shape[:axis], *middle, *x.shape[axis + 1 :]), x.dtype)  # type: ignore[index]
+        return Info((*before, *middle, *after), x.dtype)
 
     if operand is None:
         single = piece(1 if call.int_attr("keepdims", 1) else None)
