@@ -6,7 +6,7 @@ import functools
 import math
 import zlib
 from statistics import NormalDist
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ LEVEL = 0.9
 DRAWS = 64
 """Number of joint draws where a profile does not bring its own."""
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+Array = np.ndarray[Any, np.dtype[np.float64]]
 
 _SHUFFLES = 4096
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from energy_opt.errors import OutputError
 from energy_opt.files import unwritable, write_whole
-from energy_opt.frontend.weights import OMITTED, STRIPPED, Keep, WeightPlace
+from energy_opt.frontend.rewrite import OMITTED, STRIPPED, Keep, WeightPlace
 from energy_opt.frontend.wire import is_omitted, read_model
 
 if TYPE_CHECKING:

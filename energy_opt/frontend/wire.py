@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from energy_opt.errors import ModelError
 from energy_opt.frontend.proto import Buffer, WireError
+from energy_opt.frontend.rewrite import OMITTED, STRIPPED, Keep, Rewriter, WeightPlace
 from energy_opt.frontend.sniff import file_type, suspicion
-from energy_opt.frontend.weights import OMITTED, STRIPPED, Keep, Rewriter, WeightPlace
 
 if TYPE_CHECKING:
     import onnx

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from energy_opt.ir.op import Op, Work
 
-Rule: TypeAlias = Callable[[Op], Work]
+Rule = Callable[[Op], Work]
 
 KINDS = frozenset(
     {

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
 
 from energy_opt.ir.shapes.info import Call, Info
 
-Rule: TypeAlias = Callable[[Call], Sequence[Info]]
+Rule = Callable[[Call], Sequence[Info]]
 
 RULES: dict[tuple[str, str], Rule] = {}
 
