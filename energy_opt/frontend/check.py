@@ -175,7 +175,7 @@ def _bits(data_type: int) -> int | None:
 def _holds_map(kind: onnx.TypeProto) -> bool:
     while (which := kind.WhichOneof("value")) in ("sequence_type", "optional_type"):
         kind = getattr(kind, which).elem_type
-    return which == "map_type"
+    return bool(which == "map_type")
 
 
 def _readable(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -12,7 +12,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from energy_opt.errors import ModelError
-from energy_opt.frontend import proto, weights, wire
+from energy_opt.frontend import proto, rewrite, wire
 from tests.frontend.test_wire import body, model_of, nested, tensor
 
 
@@ -189,7 +189,7 @@ def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(proto, "MAX_FIELDS", 5)
         assert "more than 5 fields" in refusal(path)
     with monkeypatch.context() as patch:
-        patch.setattr(weights, "MAX_GRAPH_BYTES", 64)
+        patch.setattr(rewrite, "MAX_GRAPH_BYTES", 64)
         assert "of graph, weights not counted" in refusal(path)
     wire.read_model(path)
 

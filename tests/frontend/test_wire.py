@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from energy_opt.frontend import proto, weights, wire
+from energy_opt.frontend import proto, rewrite, wire
 
 LARGE = np.arange(600, dtype=np.float32)  # 2,400 bytes, over the 1 KiB that stay
 
@@ -282,7 +282,7 @@ def external(location: str, **entries: str) -> TensorProto:
         ),
         (
             external("stripped-by-energy-opt"),
-            wire.WeightPlace(weights.STRIPPED, 0, None, "stripped"),
+            wire.WeightPlace(rewrite.STRIPPED, 0, None, "stripped"),
         ),
     ],
 )
