@@ -54,7 +54,8 @@ class Graph:
 
     What a runtime will do with the graph without the graph changing is said beside it: `folded` holds the nodes that
     are evaluated once, before any inference, `fused` maps a node to the group that runs as one kernel, and `types` maps
-    an element type to the one that is computed in instead.
+    an element type to the one that is computed in instead. `stored` maps a value to the type that it has in memory
+    where that is not its own; `absorbed` holds the conversions that so disappear into the kernels beside them.
     """
 
     model: onnx_ir.Model
@@ -66,6 +67,8 @@ class Graph:
     fused: Mapping[onnx_ir.Node, str] = field(default_factory=dict)
     folded: frozenset[onnx_ir.Node] = frozenset()
     types: Mapping[onnx_ir.DataType, onnx_ir.DataType] = field(default_factory=dict)
+    stored: Mapping[onnx_ir.Value, onnx_ir.DataType] = field(default_factory=dict)
+    absorbed: frozenset[onnx_ir.Node] = frozenset()
 
     @property
     def name(self) -> str:

@@ -96,14 +96,14 @@ class Reader:
     def _visit(self, node: onnx_ir.Node, times: Dim) -> None:
         self.nodes += 1
         signature = self._signature(node)
-        folded = node in self.graph.folded
+        folded, absorbed = node in self.graph.folded, node in self.graph.absorbed
         if not folded:
-            self.schedule.append((node, signature.kind == "view"))
+            self.schedule.append((node, absorbed or signature.kind == "view"))
         if not signature.modelled:
             name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
             self.unmodelled[name] += 1
-        weights = self._weights.claim(node, folded)
-        if folded:
+        weights = self._weights.claim(node, folded or absorbed)
+        if folded or absorbed:
             return
         fused = self.graph.fused.get(node)
         if fused is not None:
@@ -181,7 +181,7 @@ class Reader:
             constant = value in self._initializers or value in self._folded or _is_constant(value)
             dtype = value.dtype
             if dtype is not None:
-                dtype = self.graph.types.get(dtype, dtype)
+                dtype = self.graph.stored.get(value) or self.graph.types.get(dtype, dtype)
             key = (None if shape is None else tuple(shape.dims), dtype, constant, values)
             index = self._tensors.get(key)
             if index is None:

@@ -11,6 +11,7 @@ from energy_opt.passes.cast import cast_bf16, cast_fp16
 from energy_opt.passes.fuse_conv import fuse_conv
 from energy_opt.passes.fuse_elementwise import fuse_elementwise
 from energy_opt.passes.fuse_gelu import fuse_gelu
+from energy_opt.passes.fuse_qdq import fuse_qdq
 from energy_opt.passes.fuse_skip_norm import fuse_skip_norm
 
 Pass: TypeAlias = Callable[[Graph], Graph]
@@ -21,6 +22,7 @@ PASSES: dict[str, Pass] = {
     "fuse-conv": fuse_conv,
     "fuse-elementwise": fuse_elementwise,
     "fuse-gelu": fuse_gelu,
+    "fuse-qdq": fuse_qdq,
     "fuse-skip-norm": fuse_skip_norm,
 }
 
@@ -42,6 +44,7 @@ __all__ = [
     "fuse_conv",
     "fuse_elementwise",
     "fuse_gelu",
+    "fuse_qdq",
     "fuse_skip_norm",
     "run",
 ]
