@@ -185,9 +185,9 @@ def doctor(
         rows = [finding.to_dict() for finding in findings]
         shell.answer(text.render({"schema": "energy-opt/doctor/1", "rows": rows}))
     else:
-        from energy_opt.report import devices as report
+        from energy_opt.report import doctor as report
 
-        shell.show(report.findings([finding.to_dict() for finding in findings]))
+        shell.show(report.table([finding.to_dict() for finding in findings]))
     if any(finding.level == "broken" for finding in findings):
         raise typer.Exit(1)
 

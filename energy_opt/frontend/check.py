@@ -60,17 +60,12 @@ def checked(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
 
 
 def _graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
-    pending = [model.graph]
+    pending = [body for function in model.functions for body in _bodies(function.node)]
+    pending.append(model.graph)
     while pending:
         graph = pending.pop()
         yield graph
         pending.extend(_bodies(graph.node))
-    for function in model.functions:
-        pending.extend(_bodies(function.node))
-        while pending:
-            graph = pending.pop()
-            yield graph
-            pending.extend(_bodies(graph.node))
 
 
 def _bodies(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.GraphProto]:

@@ -1,4 +1,4 @@
-"""Device profiles and the doctor's findings as terminal tables."""
+"""Device profiles as terminal tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from energy_opt.report.escape import plain
 from energy_opt.report.widgets import Name, columns
 
 _NUMBERS = ("float32", "float16", "GB/s", "W", "latency", "energy")
-_LEVELS = {"ok": "green", "absent": "dim", "note": "yellow", "broken": "bold red"}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
@@ -84,23 +83,6 @@ def one(device: Mapping[str, Any]) -> RenderableType:
         if lines:
             parts += [Text(), Text(heading, "bold"), *(_bullet(line, style) for line in lines)]
     return Group(*parts)
-
-
-def findings(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """The doctor's findings: what, how it is, and what to do."""
-    shown = Table.grid(padding=(0, 2))
-    shown.add_column(no_wrap=True)
-    shown.add_column(no_wrap=True)
-    shown.add_column()
-    for row in rows:
-        level = str(row.get("level"))
-        body = Text().append(plain(row.get("detail")))
-        if row.get("todo"):
-            body.append("\n" + plain(row["todo"]), "cyan")
-        shown.add_row(
-            Text(plain(level), _LEVELS.get(level, "")), Text(plain(row.get("what"))), body
-        )
-    return shown
 
 
 def _title(device: Mapping[str, Any]) -> Text:
