@@ -101,12 +101,7 @@ def kinds(analysis: Mapping[str, Any], total: float) -> str:
         [
             tables.text_column("kind", "kind", 40),
             tables.number_column("ops", "ops", lambda v: f"{v:,}"),
-            tables.share_column(total),
-            tables.interval_column("energy", "energy_j", "J"),
-            tables.interval_column("latency", "latency_s", "s"),
-            tables.number_column("MACs", "macs", units.count),
-            tables.number_column("read", "bytes_read", units.nbytes),
-            tables.number_column("written", "bytes_written", units.nbytes),
+            *_costs(total),
         ],
         analysis.get("kinds") or (),
     )
@@ -123,12 +118,7 @@ def ops(analysis: Mapping[str, Any], total: float) -> str:
             tables.text_column("name", "name", 80),
             tables.text_column("kind", "kind", 40),
             tables.bound_column(),
-            tables.share_column(total),
-            tables.interval_column("energy", "energy_j", "J"),
-            tables.interval_column("latency", "latency_s", "s"),
-            tables.number_column("MACs", "macs", units.count),
-            tables.number_column("read", "bytes_read", units.nbytes),
-            tables.number_column("written", "bytes_written", units.nbytes),
+            *_costs(total),
             tables.text_column("from", "provenance", 20),
         ],
         ops,
@@ -223,6 +213,18 @@ def device(analysis: Mapping[str, Any]) -> str:
         )
         + "</table>"
     )
+
+
+def _costs(total: float) -> list[tables.Column]:
+    """The columns of what kinds and ops cost."""
+    return [
+        tables.share_column(total),
+        tables.interval_column("energy", "energy_j", "J"),
+        tables.interval_column("latency", "latency_s", "s"),
+        tables.number_column("MACs", "macs", units.count),
+        tables.number_column("read", "bytes_read", units.nbytes),
+        tables.number_column("written", "bytes_written", units.nbytes),
+    ]
 
 
 def _predicted(found: Mapping[str, Any], name: str, unit: str) -> tuple[str, str]:
