@@ -5,27 +5,35 @@ from __future__ import annotations
 import onnx_ir
 
 from energy_opt.ir import shapes
-from energy_opt.ir.dims import free_symbols
+from energy_opt.ir.dims import evaluate, free_symbols, product, total
 from energy_opt.ir.graph import BRANCH, TRIPS, DimInfo, Graph, subgraphs
+from energy_opt.ir.reader import Reader
 from energy_opt.ir.symbolic import dim_of
+
+_TYPICAL = 64
+"""What a free dim is taken to be where branches are compared: far from 1, where everything is as small."""
 
 
 def assign_trips(graph: Graph) -> None:
     """Write trip counts and branches into the nodes of control flow."""
-    for node in graph.nodes():
+    notes: list[str] = []
+    for node in reversed(
+        list(graph.nodes())
+    ):  # inner ones first: an outer branch is weighed by what is in it
         if not subgraphs(node):
             continue
         if node.op_type == "If":
-            node.metadata_props[BRANCH] = _branch(graph, node)
+            node.metadata_props[BRANCH] = _branch(graph, node, notes)
             continue
         trips = shapes.trip_count(node)
         if trips is None:
             continue
         node.metadata_props[TRIPS] = str(trips)
         if node.op_type == "Loop" and isinstance(trips, int) and not _runs_to_the_end(node):
-            graph.notes.append(
+            notes.append(
                 f"Loop {node.name!r} is counted with its limit of {trips} trips; its condition may end it earlier"
             )
+    graph.notes.extend(reversed(notes))
 
 
 def name_unknown_dims(graph: Graph) -> None:
@@ -66,15 +74,32 @@ def _runs_to_the_end(loop: onnx_ir.Node) -> bool:
     return (producer is not None and producer.op_type == "Constant") or out.is_initializer()
 
 
-def _branch(graph: Graph, node: onnx_ir.Node) -> str:
-    """The branch that a known condition takes, else the one with more nodes, which the notes say."""
+def _branch(graph: Graph, node: onnx_ir.Node, notes: list[str]) -> str:
+    """The branch that a known condition takes, else the one with more work, which the notes say."""
     condition = node.inputs[0] if node.inputs else None
     known = shapes.known_values(condition) if condition is not None else None
     if known and isinstance(known[0], int):
         return "then_branch" if known[0] else "else_branch"
-    size = {name: sum(1 for _ in body.all_nodes()) for name, body in subgraphs(node)}
-    branch = max(sorted(size, reverse=True), key=lambda name: size[name], default="then_branch")
-    graph.notes.append(
+    work = {name: _work(graph, body) for name, body in subgraphs(node)}
+    branch = max(sorted(work, reverse=True), key=lambda name: work[name], default="then_branch")
+    notes.append(
         f"If {node.name!r}: which branch runs depends on the data; the larger one ({branch}) is counted"
     )
     return branch
+
+
+def _work(graph: Graph, body: onnx_ir.Graph) -> tuple[float, int]:
+    """FLOPs and bytes of a branch where every free dim is `_TYPICAL`, then its number of nodes."""
+    rows = Reader(graph).read(body)
+    counts = [
+        product(
+            (
+                total((row.matmul_flops, row.other_flops, row.bytes_read, row.bytes_written)),
+                row.count,
+            )
+        )
+        for row in rows
+    ]
+    everything = total(counts)
+    typical = dict.fromkeys(free_symbols([everything]), _TYPICAL)
+    return float(evaluate(everything, typical)), sum(1 for _ in body.all_nodes())

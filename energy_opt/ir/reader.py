@@ -44,12 +44,17 @@ class Reader:
         self._initializers: set[onnx_ir.Value] = set(graph.model.graph.initializers.values())
         self._folded = {output for node in graph.folded for output in node.outputs}
         self._rows: dict[Any, tuple[Callable[[list[Use]], Row], list[Use]]] = {}
+        self._others: dict[onnx_ir.Node, list[onnx_ir.Graph]] = {}  # branches not taken
         self._groups: dict[str, list[_Member]] = {}
         self._weights = Weights(graph.types)
 
-    def read(self) -> list[Row]:
-        """The rows, in order of first occurrence. Raises ModelError where a tensor is too large to be."""
-        for node, times in self._walk(self.graph.model.graph, 1):
+    def read(self, body: onnx_ir.Graph | None = None) -> list[Row]:
+        """The rows of the graph, or of one inside it, in order of first occurrence.
+
+        Raises:
+            ModelError: a tensor is too large to be.
+        """
+        for node, times in self._walk(body if body is not None else self.graph.model.graph, 1):
             self._visit(node, times)
         for members in self._groups.values():
             self._add_group(members)
@@ -83,9 +88,7 @@ class Reader:
     ) -> list[tuple[onnx_ir.Graph, Dim]]:
         if node.op_type == "If":
             taken = node.metadata_props.get(BRANCH, "then_branch")
-            for name, body in bodies:
-                if name != taken:
-                    self.nodes += sum(1 for _ in body.all_nodes())
+            self._others[node] = [body for name, body in bodies if name != taken]
             return [(body, times) for name, body in bodies if name == taken]
         trips = node.metadata_props.get(TRIPS)
         count = times if trips is None else product((times, dim_of(onnx_ir.SymbolicDim(trips))))
@@ -103,6 +106,8 @@ class Reader:
             name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
             self.unmodelled[name] += 1
         weights = self._weights.claim(node, folded or absorbed)
+        for body in self._others.pop(node, ()):
+            weights = self._pass_over(body, weights)
         if folded or absorbed:
             return
         fused = self.graph.fused.get(node)
@@ -110,6 +115,15 @@ class Reader:
             self._groups.setdefault(fused, []).append((node, signature, times, weights))
             return
         self._add(id(signature), times, node, weights, lambda uses: row(signature, uses))
+
+    def _pass_over(self, body: onnx_ir.Graph, weights: tuple[int, int]) -> tuple[int, int]:
+        """The weights, with those that only this branch reads, which is not counted but is in the model."""
+        parameters, size = weights
+        for node in body.all_nodes():
+            self.nodes += 1
+            claimed = self._weights.claim(node, False)
+            parameters, size = parameters + claimed[0], size + claimed[1]
+        return parameters, size
 
     def _add(
         self,

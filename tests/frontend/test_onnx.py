@@ -286,6 +286,24 @@ def test_the_larger_branch_of_an_open_if_is_counted_and_said() -> None:
     assert any("else_branch" in note for note in graph.notes)
 
 
+def test_a_branch_is_larger_by_its_work_and_the_other_ones_weights_are_in_the_model() -> None:
+    proto = text_model(
+        """g (bool c, float[N, 64] x) => (float[N, 64] y)
+        { y = If (c) <then_branch = t () => (float[N, 64] a) { p = Relu(x) q = Neg(p) r = Abs(q) a = Mul(r, v) },
+                      else_branch = e () => (float[N, 64] d) { b = MatMul(x, w)  d = MatMul(b, w) }> }"""
+    )
+    for name, shape in (("v", (64,)), ("w", (64, 64))):
+        weight = numpy_helper.from_array(np.zeros(shape, np.float32), name)
+        proto.graph.initializer.append(weight)
+    graph = eo.load(proto)
+    work = eo.workload(graph)
+    assert {row.op for row in work} == {"If", "MatMul"}
+    assert (work.parameters, work.weight_bytes) == (64 + 64 * 64, 4 * (64 + 64 * 64))
+    assert work.nodes == 7
+    totals = eo.analyze(graph).to_dict()
+    assert sum(op["parameters"] for op in totals["ops"]) == 64 + 64 * 64
+
+
 # -- functions -------------------------------------------------------------------------------------------------------
 
 
