@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
 
 from energy_opt.errors import UsageError
 from energy_opt.ir.graph import Graph
@@ -14,7 +13,7 @@ from energy_opt.passes.fuse_gelu import fuse_gelu
 from energy_opt.passes.fuse_qdq import fuse_qdq
 from energy_opt.passes.fuse_skip_norm import fuse_skip_norm
 
-Pass: TypeAlias = Callable[[Graph], Graph]
+Pass = Callable[[Graph], Graph]
 
 PASSES: dict[str, Pass] = {
     "cast-bf16": cast_bf16,
