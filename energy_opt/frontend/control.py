@@ -17,13 +17,14 @@ _TYPICAL = 64
 def assign_trips(graph: Graph) -> None:
     """Write trip counts and branches into the nodes of control flow."""
     notes: list[str] = []
+    reader = Reader(graph)
     for node in reversed(
         list(graph.nodes())
     ):  # inner ones first: an outer branch is weighed by what is in it
         if not subgraphs(node):
             continue
         if node.op_type == "If":
-            node.metadata_props[BRANCH] = _branch(graph, node, notes)
+            node.metadata_props[BRANCH] = _branch(reader, node, notes)
             continue
         trips = shapes.trip_count(node)
         if trips is None:
@@ -74,13 +75,13 @@ def _runs_to_the_end(loop: onnx_ir.Node) -> bool:
     return (producer is not None and producer.op_type == "Constant") or out.is_initializer()
 
 
-def _branch(graph: Graph, node: onnx_ir.Node, notes: list[str]) -> str:
+def _branch(reader: Reader, node: onnx_ir.Node, notes: list[str]) -> str:
     """The branch that a known condition takes, else the one with more work, which the notes say."""
     condition = node.inputs[0] if node.inputs else None
     known = shapes.known_values(condition) if condition is not None else None
     if known and isinstance(known[0], int):
         return "then_branch" if known[0] else "else_branch"
-    work = {name: _work(graph, body) for name, body in subgraphs(node)}
+    work = {name: _work(reader, body) for name, body in subgraphs(node)}
     branch = max(sorted(work, reverse=True), key=lambda name: work[name], default="then_branch")
     notes.append(
         f"If {node.name!r}: which branch runs depends on the data; the larger one ({branch}) is counted"
@@ -88,9 +89,8 @@ def _branch(graph: Graph, node: onnx_ir.Node, notes: list[str]) -> str:
     return branch
 
 
-def _work(graph: Graph, body: onnx_ir.Graph) -> tuple[float, int]:
+def _work(reader: Reader, body: onnx_ir.Graph) -> tuple[float, int]:
     """FLOPs and bytes of a branch where every free dim is `_TYPICAL`, then its number of nodes."""
-    rows = Reader(graph).read(body)
     counts = [
         product(
             (
@@ -98,7 +98,7 @@ def _work(graph: Graph, body: onnx_ir.Graph) -> tuple[float, int]:
                 row.count,
             )
         )
-        for row in rows
+        for row in reader.look_at(body)
     ]
     everything = total(counts)
     typical = dict.fromkeys(free_symbols([everything]), _TYPICAL)

@@ -48,13 +48,14 @@ class Reader:
         self._groups: dict[str, list[_Member]] = {}
         self._weights = Weights(graph.types)
 
-    def read(self, body: onnx_ir.Graph | None = None) -> list[Row]:
-        """The rows of the graph, or of one inside it, in order of first occurrence.
+    def look_at(self, body: onnx_ir.Graph) -> Iterator[Row]:
+        """A row for every node of a graph inside the graph, as if it ran once. Raises ModelError, see `read`."""
+        for node, times in self._walk(body, 1):
+            yield row(self._signature(node), [Use(node.name or node.op_type, "", times)])
 
-        Raises:
-            ModelError: a tensor is too large to be.
-        """
-        for node, times in self._walk(body if body is not None else self.graph.model.graph, 1):
+    def read(self) -> list[Row]:
+        """The rows, in order of first occurrence. Raises ModelError where a tensor is too large to be."""
+        for node, times in self._walk(self.graph.model.graph, 1):
             self._visit(node, times)
         for members in self._groups.values():
             self._add_group(members)
