@@ -10,6 +10,7 @@ from energy_opt.ir.graph import BRANCH, TRIPS, DimInfo, Graph, subgraphs
 from energy_opt.ir.reader import Reader
 from energy_opt.ir.symbolic import dim_of
 
+_MOST_NOTES = 4
 _TYPICAL = 64
 """What a free dim is taken to be where branches are compared: far from 1, where everything is as small."""
 
@@ -34,7 +35,9 @@ def assign_trips(graph: Graph) -> None:
             notes.append(
                 f"Loop {node.name!r} is counted with its limit of {trips} trips; its condition may end it earlier"
             )
-    graph.notes.extend(reversed(notes))
+    graph.notes.extend(reversed(notes[-_MOST_NOTES:]))
+    if len(notes) > _MOST_NOTES:
+        graph.notes.append(f"and so for {len(notes) - _MOST_NOTES} more If and Loop nodes")
 
 
 def name_unknown_dims(graph: Graph) -> None:
