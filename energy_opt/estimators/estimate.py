@@ -326,4 +326,5 @@ class Estimate:
 
     @cached_property
     def _parts(self) -> Parts:
-        return Parts(self.workload, self._works, self._pricer)
+        live = self.workload.live_activation_bytes(self.dims, frames=self.runtime.frames)
+        return Parts(self.workload, self._works, self._pricer, live)

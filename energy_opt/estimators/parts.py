@@ -21,8 +21,16 @@ if TYPE_CHECKING:
 class Parts:
     """What each op, module and kind of a workload costs, at one size per dim."""
 
-    def __init__(self, workload: Workload, works: Sequence[RowWork], pricer: Pricer) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        works: Sequence[RowWork],
+        pricer: Pricer,
+        live: Sequence[tuple[str, float]],
+    ) -> None:
+        """`live` holds the module path and the live activation bytes of every step of the schedule."""
         self._workload, self._works, self._pricer = workload, works, pricer
+        self._live = live
 
     def ops(self) -> list[dict[str, Any]]:
         """One dict per node, costliest in joules first."""
@@ -54,6 +62,7 @@ class Parts:
                         **{name: number(value * float(times)) for name, value in counts.items()},
                         "weight_bytes": use.weight_bytes,
                         "parameters": use.parameters,
+                        "peak_activation_bytes": number(self._live[use.step][1]),
                         "latency_s": float(price.latency_s * times),
                         "latency_s_interval": [float(end * times) for end in low_high_s],
                         "energy_j": float(price.energy_j * times),
@@ -72,6 +81,10 @@ class Parts:
     def modules(self) -> list[dict[str, Any]]:
         """One dict per module path, depth first, sums inclusive of children; the first is the root, path ''."""
         inside = self._weights_inside()
+        peaks: dict[str, float] = {}
+        for path, size in self._live:
+            for above in breakdown.prefixes(path):
+                peaks[above] = max(peaks.get(above, 0.0), size)
         entries = []
         for path, sums in breakdown.tree(self._workload.rows, self._works, self._arrays).items():
             parameters, weight_bytes = inside.get(path, (0, 0))
@@ -84,6 +97,7 @@ class Parts:
                     **self._fields(sums),
                     "parameters": parameters,
                     "weight_bytes": weight_bytes,
+                    "peak_activation_bytes": number(peaks.get(path, 0.0)),
                 }
             )
         return entries

@@ -6,7 +6,7 @@ view. Graph inputs and weights belong to the caller and are left out. Nothing is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir
 
 from energy_opt.ir.dims import Dim, Evaluator, Value
-from energy_opt.ir.graph import path_of
+from energy_opt.ir.graph import path_of, subgraphs
 
 Step = tuple[onnx_ir.Node, bool]
 """A node in the order of the schedule, and whether it is a view."""
@@ -35,6 +35,7 @@ class Timeline:
         frames: bool = False,
     ) -> None:
         step_of = {node: step for step, (node, _) in enumerate(schedule)}
+        self._owner = {body: node for node, _ in schedule for _, body in subgraphs(node)}
         last_of: dict[str, int] = {}
         if frames:
             for step, (node, _) in enumerate(schedule):
@@ -65,12 +66,15 @@ class Timeline:
         step_of: Mapping[onnx_ir.Node, int],
         last_of: Mapping[str, int],
     ) -> int:
-        """The last step at which the value is needed."""
-        if value.is_graph_output():
-            return self._steps
-        readers = [user for user, _ in value.uses() if user in step_of]
-        end = max((step_of[user] for user in readers), default=step)
+        """The last step at which the value is needed; in a body's graph, what leaves it is the owner's to hand on."""
         producer = value.producer()
+        home = producer.graph if producer is not None else None
+        if value.is_graph_output():
+            owner = self._owner.get(home) if isinstance(home, onnx_ir.Graph) else None
+            return self._steps if owner is None else step_of[owner]
+        # what a body reads from outside is needed until its last trip
+        readers = [self._from(user, home) for user, _ in value.uses() if user in step_of]
+        end = max((step_of[user] for user in readers), default=step)
         if last_of and producer is not None:
             outside = _prefixes(path_of(producer))
             for user in readers:
@@ -78,23 +82,34 @@ class Timeline:
                 end = max(end, *entered, end)
         return end
 
+    def _from(self, user: onnx_ir.Node, home: object) -> onnx_ir.Node:
+        """The node of that graph in whose bodies the user is, or the user itself."""
+        while user.graph is not home and user.graph in self._owner:
+            user = self._owner[user.graph]
+        return user
+
     def peak_bytes(self, binding: Mapping[str, Any]) -> Value:
         """Peak of live bytes: a float, or float64[points] where a dim is bound to an array."""
+        peak: Value = 0.0
+        for live in self.live_bytes(binding):
+            peak = np.maximum(peak, live) if isinstance(live, np.ndarray) else max(peak, live)
+        return peak
+
+    def live_bytes(self, binding: Mapping[str, Any]) -> Iterator[Value]:
+        """Bytes alive at each step of the schedule, in order."""
         sizes = Evaluator(self._sizes)(binding)
         gone: dict[int, list[int]] = {}
         for slot, step in enumerate(self._dead):
             gone.setdefault(step, []).append(slot)
         live: Value = 0.0
-        peak: Value = 0.0
         slot = 0
         for step in range(self._steps):
             while slot < len(sizes) and self._born[slot] == step:
                 live = live + sizes[slot]
                 slot += 1
-            peak = np.maximum(peak, live) if isinstance(live, np.ndarray) else max(peak, live)
+            yield live
             for dead in gone.get(step, ()):
                 live = live - sizes[dead]
-        return peak
 
 
 @lru_cache(maxsize=65536)

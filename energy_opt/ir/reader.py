@@ -19,8 +19,8 @@ from energy_opt.ir.signature import Signature, fused_row, price, row
 from energy_opt.ir.symbolic import dim_of
 from energy_opt.ir.weights import Weights
 
-_Member = tuple[onnx_ir.Node, Signature, Dim, tuple[int, int]]
-"""A node of a fusion group: its signature, how often it runs, and the weights that it is the first to use."""
+_Member = tuple[onnx_ir.Node, Signature, Dim, tuple[int, int], int]
+"""A node of a fusion group: its signature, how often it runs, the weights that it is the first to use, its step."""
 
 
 class Reader:
@@ -111,11 +111,12 @@ class Reader:
             weights = self._pass_over(body, weights)
         if folded or absorbed:
             return
+        step = len(self.schedule) - 1
         fused = self.graph.fused.get(node)
         if fused is not None:
-            self._groups.setdefault(fused, []).append((node, signature, times, weights))
+            self._groups.setdefault(fused, []).append((node, signature, times, weights, step))
             return
-        self._add(id(signature), times, node, weights, lambda uses: row(signature, uses))
+        self._add(id(signature), times, node, weights, step, lambda uses: row(signature, uses))
 
     def _pass_over(self, body: onnx_ir.Graph, weights: tuple[int, int]) -> tuple[int, int]:
         """The weights, with those that only this branch reads, which is not counted but is in the model."""
@@ -132,10 +133,11 @@ class Reader:
         times: Dim,
         node: onnx_ir.Node,
         weights: tuple[int, int],
+        step: int,
         make: Callable[[list[Use]], Row],
     ) -> None:
         _, uses = self._rows.setdefault(key, (make, []))
-        uses.append(Use(node.name or node.op_type, path_of(node), times, *weights))
+        uses.append(Use(node.name or node.op_type, path_of(node), times, *weights, step))
 
     def _add_group(self, members: list[_Member]) -> None:
         """One row for the nodes of a fusion group: their FLOPs, and only the traffic that leaves the group."""
@@ -157,16 +159,17 @@ class Reader:
                     saved_write.append(self.nbytes(value))
                     edges.append((place, index, "w"))
         anchor = max(range(len(members)), key=lambda i: _RANK.get(members[i][1].kind, 0))
-        node, main, times, _ = members[anchor]
-        parts = [signature for _, signature, _, _ in members]
+        node, main, times, _, step = members[anchor]
+        parts = [signature for _, signature, *_ in members]
         key = ("group", tuple(id(part) for part in parts), tuple(edges), anchor)
-        parameters = sum(weights[0] for *_, weights in members)
-        weight_bytes = sum(weights[1] for *_, weights in members)
+        parameters = sum(weights[0] for *_, weights, _ in members)
+        weight_bytes = sum(weights[1] for *_, weights, _ in members)
         self._add(
             key,
             times,
             node,
             (parameters, weight_bytes),
+            step,
             lambda uses: fused_row(main, parts, total(saved_read), total(saved_write), uses),
         )
 

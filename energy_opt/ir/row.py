@@ -11,7 +11,8 @@ from energy_opt.ir.dims import Dim
 class Use:
     """One node that does the row's work: its name, its module path and how often it runs per inference.
 
-    `parameters` and `weight_bytes` are those of the weights that this node is the first to use.
+    `parameters` and `weight_bytes` are those of the weights that this node is the first to use. `step` is its place in
+    the workload's schedule.
     """
 
     name: str
@@ -19,6 +20,7 @@ class Use:
     times: Dim = 1
     parameters: int = 0
     weight_bytes: int = 0
+    step: int = 0
 
 
 @dataclass(frozen=True, slots=True)

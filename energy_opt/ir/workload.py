@@ -12,7 +12,7 @@ import onnx_ir
 
 from energy_opt.errors import DimError, ModelError
 from energy_opt.ir.dims import Dim, Evaluator, Value, factored, free_symbols, product, total
-from energy_opt.ir.graph import DimInfo, Graph, bind
+from energy_opt.ir.graph import DimInfo, Graph, bind, path_of
 from energy_opt.ir.memory import Step, Timeline
 from energy_opt.ir.reader import Reader
 from energy_opt.ir.row import Row
@@ -77,9 +77,20 @@ class Workload(Sequence[Row]):
 
         `frames` keeps a module's inputs until the module returns, as eager PyTorch does; see `Timeline`.
         """
+        return self._timeline(frames).peak_bytes(binding)
+
+    def live_activation_bytes(
+        self, binding: Mapping[str, Any], *, frames: bool = False
+    ) -> list[tuple[str, float]]:
+        """(module path, live activation bytes) of every step of the schedule; `Use.step` counts them."""
+        paths = (path_of(node) for node, _ in self.schedule)
+        live = self._timeline(frames).live_bytes(binding)
+        return [(path, float(size)) for path, size in zip(paths, live, strict=True)]
+
+    def _timeline(self, frames: bool) -> Timeline:
         if frames not in self._timelines:
             self._timelines[frames] = Timeline(self.schedule, self.nbytes, frames=frames)
-        return self._timelines[frames].peak_bytes(binding)
+        return self._timelines[frames]
 
     @cached_property
     def _doubtful(self) -> Evaluator:

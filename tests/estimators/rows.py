@@ -97,3 +97,8 @@ class FakeWorkload:
 
     def peak_activation_bytes(self, binding: Mapping[str, Any], *, frames: bool = False) -> Any:
         return 100.0 * np.asarray(binding["batch"])
+
+    def live_activation_bytes(
+        self, binding: Mapping[str, Any], *, frames: bool = False
+    ) -> list[tuple[str, float]]:
+        return [("", 100.0 * binding["batch"])]

@@ -131,6 +131,51 @@ def test_peak_memory_over_arrays() -> None:
     np.testing.assert_array_equal(peak, [32, 64])
 
 
+def test_what_a_body_reads_lives_until_the_last_trip_and_what_it_makes_until_the_loop_hands_it_on() -> (
+    None
+):
+    graph = load(
+        """g (float[4] x) => (float[4] y) <int64 trips = {5}, bool go = {1}>
+        { a = Exp(x)
+          s = Loop (trips, go, x) <body = b (int64 i, bool c, float[4] t) => (bool d, float[4] o)
+            { d = Identity(c)  u = Add(t, a)  v = Neg(u)  o = Sqrt(v) }>
+          z = Exp(s)  w = Neg(z)  y = Abs(w) }"""
+    )
+    work = eo.workload(graph)
+    live = [size for _, size in work.live_activation_bytes({})]
+    ops = [node.op_type for node, _ in work.schedule]
+    # 16 bytes each: a throughout the loop, u, v and o as a chain, o until the loop has its result s
+    assert dict(zip(ops[1:], live[1:], strict=True)) | {"Exp": live[0]} == {
+        "Exp": 16,
+        "Identity": 16,
+        "Add": 2 * 16,
+        "Neg": 2 * 16,  # the last one, of z: z and w
+        "Sqrt": 3 * 16,  # a, v, o
+        "Loop": 3 * 16,  # a, o, s
+        "Abs": 2 * 16,
+    }
+
+
+def test_every_op_and_module_says_what_is_alive_while_it_runs() -> None:
+    proto = parser.parse_model(
+        HEADER
+        + """g (float[N, 4] x) => (float[N, 4] y)
+        { a = Exp(x)  b = Neg(a)  c = Sqrt(b)  y = Add(a, c) }"""
+    )
+    for node, path in zip(proto.graph.node, ("a", "m", "m", "a"), strict=True):
+        node.name = f"/{path}/{node.op_type}"
+    answer = eo.analyze(eo.load(proto), batch=10).to_dict()
+    # 160 bytes each. Alive: a | a b | a b c | a c y
+    assert {op["op"]: op["peak_activation_bytes"] for op in answer["ops"]} == {
+        "Exp": 160,
+        "Neg": 320,
+        "Sqrt": 480,
+        "Add": 480,
+    }
+    peaks = {module["path"]: module["peak_activation_bytes"] for module in answer["modules"]}
+    assert peaks == {"": 480, "a": 480, "m": 480}
+
+
 def test_graph_as_networkx() -> None:
     graph = load("g (float[N, 4] x) => (float[N, 4] y) { a = Exp(x)  y = Neg(a) }")
     view = graph.to_networkx()
