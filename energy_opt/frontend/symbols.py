@@ -116,7 +116,11 @@ class Symbols:
     ) -> Dim:
         wanted = _role(value, axis) if anonymous else _meaning(text, value, axis)
         old = self.infos.get(wanted)
-        if old is not None and (wanted in _SHARED if anonymous else self._spelled(text, wanted)):
+        beside = old is not None and _input(old.where) == _input(
+            where
+        )  # axes of one input are two sizes
+        same = wanted in _SHARED if anonymous else self._spelled(text, wanted)
+        if old is not None and same and not beside:
             if text not in old.aliases and anonymous:
                 self._merged.setdefault(wanted, []).append(f"{where} ({text!r})")
             self.infos[wanted] = _with_alias(old, text)
@@ -201,6 +205,10 @@ class Symbols:
             text = info.aliases[0] if info.aliases else name
             self.notes.append(f"{info.where} ({text!r}) is {kept}")
         self.renamed = {text: _substitute(dim, {name: kept}) for text, dim in self.renamed.items()}
+
+
+def _input(where: str) -> str:
+    return where.rpartition(" axis ")[0]
 
 
 def _parsed(text: str) -> sympy.Expr | None:

@@ -28,6 +28,7 @@ def test_each_inputs_own_batch_symbol_becomes_one() -> None:
     [
         # words that say the same are one size; letters, and words that differ, are two
         ("float[batch, 4] x, float[batch_size, 4] z", ["batch"]),
+        ("float[batch, seq, seq_len] x", ["batch", "seq", "seq_len"]),  # but not of one input
         ("float[N, 4] x, float[b, 4] z", ["batch", "b"]),
         ("int64[text_batch, 4] x, float[image_batch, 3, 8, 8] z", ["text_batch", "image_batch"]),
         ("float[s1, 3, s2, s3, s4] x", ["batch", "depth", "height", "width"]),
