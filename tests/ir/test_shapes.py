@@ -205,6 +205,16 @@ TABLE = [
              one = Constant<value_int = 1>() y = SequenceAt(t, one) }""",
         [4, SEQ],
     ),
+    # one tensor of [seq, 8] per batch, collected and stacked: what a scripted loop over time becomes
+    (
+        """g (float[batch, seq, 8] x) => (float y) {
+             s = Shape(x) zero = Constant<value_int = 0>() n = Gather(s, zero)
+             go = Constant<value = bool {1}>() empty = SequenceEmpty()
+             all = Loop(n, go, empty) <body = b (int64 i, bool c, seq(float[]) l) => (bool d, seq(float[]) m) {
+               d = Identity(c) t = Gather(x, i) m = SequenceInsert(l, t) }>
+             y = ConcatFromSequence<axis = 0, new_axis = 1>(all) }""",
+        [BATCH, SEQ, 8],
+    ),
     # a type-less zero point: ORT's QGemm is b' of 5 columns
     (
         """g (uint8[batch, 8] a, float s, uint8 z, int8[5, 8] b, float t, int8 u) => (float y) {

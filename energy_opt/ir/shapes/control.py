@@ -12,6 +12,7 @@ from energy_opt.errors import ModelError
 from energy_opt.ir.dims import Dim
 from energy_opt.ir.shapes.info import Call, Info
 from energy_opt.ir.shapes.sequence import common
+from energy_opt.ir.shapes.space import Space
 from energy_opt.ir.shapes.values import TRIP_KEY
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ def _bind(engine: Engine, body: onnx_ir.Graph, infos: Sequence[Info], offset: in
 
 
 def _forget_items(info: Info) -> Info:
-    return info._replace(items=None, length=None) if info.nest else info
+    """What holds in every trip; that a sequence starts empty is kept, for its elements' shape is still to come."""
+    return info._replace(items=None, length=0 if info.items == () else None) if info.nest else info
 
 
 def _opened(engine: Engine, info: Info) -> Info:
@@ -140,7 +142,10 @@ def _same(inside: Info, outside: Info) -> bool:
 def _widen(engine: Engine, inside: Info, outside: Info) -> Info:
     """What holds before any trip: sizes that change from trip to trip become symbols."""
     if inside.shape is None or outside.shape is None:
-        # an empty sequence has no element shape yet: the body gives it one
+        if (
+            inside.nest and inside.length == 0
+        ):  # the body gives an empty sequence its elements' shape
+            return inside._replace(shape=outside.shape, length=engine.space.fresh("trip"))
         return inside if inside.nest else inside._replace(shape=None)
     if len(inside.shape) != len(outside.shape):
         return inside._replace(shape=None)
@@ -160,7 +165,7 @@ def _final(engine: Engine, first: Info, inside: Info, outside: Info, trips: Dim)
     nest = outside.nest or first.nest
     if first.shape is None or outside.shape is None or len(first.shape) != len(outside.shape):
         grown = outside.shape if trips == 1 or (first.nest and first.shape is None) else None
-        return Info(grown, dtype, None, nest)
+        return Info(grown, dtype, None, nest, None, _length(space, first, inside, outside, trips))
     if inside.shape is None:
         return Info(None, dtype, None, nest)
     changing = {
@@ -178,6 +183,14 @@ def _final(engine: Engine, first: Info, inside: Info, outside: Info, trips: Dim)
         else:
             dims.append(space.fresh())
     return Info(tuple(dims), dtype, None, nest)
+
+
+def _length(space: Space, first: Info, inside: Info, outside: Info, trips: Dim) -> Dim | None:
+    """Elements of a sequence that every trip lengthens by the same number."""
+    if first.length is None or inside.length is None or outside.length is None:
+        return None
+    step = space.sub(outside.length, inside.length)
+    return space.add(first.length, space.mul(trips, step)) if isinstance(step, int) else None
 
 
 def scan(engine: Engine, node: onnx_ir.Node, call: Call) -> Sequence[Info]:

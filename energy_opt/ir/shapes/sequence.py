@@ -84,10 +84,9 @@ def insert(call: Call) -> Sequence[Info]:
     number = None if items.length is None else call.space.add(items.length, 1)
     dtype = tensor.dtype if tensor.dtype is not None else items.dtype
     if items.items is None or (call.optional(2) is not None and place is None):
-        shared = (
-            tensor if items.items == () else common(call.space, [items._replace(nest=""), tensor])
-        )
-        shape = shared.shape if items.shape is not None or items.items == () else None
+        empty = items.length == 0
+        shared = tensor if empty else common(call.space, [items._replace(nest=""), tensor])
+        shape = shared.shape if items.shape is not None or empty else None
         return [Info(shape, dtype, None, "s", None, number)]
     spot = len(items.items) if place is None else place[0]
     if not -len(items.items) <= spot <= len(items.items):
