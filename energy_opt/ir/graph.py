@@ -110,7 +110,8 @@ class Graph:
 
 def bind(dims: Mapping[str, DimInfo], given: Mapping[str, Any]) -> dict[str, Any]:
     """Sizes for every dim: those given, by name or alias, and the default for the rest. See `Graph.bind`."""
-    names = {alias: info.name for info in dims.values() for alias in (info.name, *info.aliases)}
+    names = {alias: info.name for info in dims.values() for alias in info.aliases}
+    names |= {name: name for name in dims}  # a file may call one size what another is called here
     bound: dict[str, Any] = {}
     for key, value in given.items():
         if key not in names:

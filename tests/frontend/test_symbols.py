@@ -156,3 +156,12 @@ def test_a_size_that_the_weights_ask_for_is_the_default() -> None:
     graph = eo.load(proto)
     assert graph.bind({})["K"] == 8
     assert any("K (x axis 1) is 8 unless given" in note for note in graph.notes)
+
+
+def test_a_name_of_ours_stays_unambiguous_where_the_file_has_it_for_another_size() -> None:
+    graph = eo.load(
+        text_model("g (float[sequence_length, seq] x) => (float[a, b] y) { y = Relu(x) }")
+    )
+    assert list(graph.dims) == ["seq", "seq_2"]
+    sizes = graph.bind({"sequence_length": 3})
+    assert graph.bind(sizes) == sizes == {"seq": 3, "seq_2": 1}
