@@ -48,11 +48,12 @@ def analyze(
     """
     graph = load(model)
     given = {**(dims or {}), **sizes}
+    named = device if isinstance(device, str) else device.name
     device = Device.load(device) if isinstance(device, str) else device
     if runtime is None:
         runtime = _DEFAULT_RUNTIME[graph.vocabulary]
     runtime = Runtime.load(runtime) if isinstance(runtime, str) else runtime
-    setting = _Setting(device, runtime, precision, given)
+    setting = _Setting(device, named, runtime, precision, given)
     result = _estimate(graph, setting, strict=strict)
     result.advisor = lambda: _advice(graph, setting, result)
     return result
@@ -68,13 +69,15 @@ class _Setting:
     """What a prediction is made for: advice is another setting, priced in the same way."""
 
     device: Device
+    named: str  # the device as the person named it: a slug, or the path of a profile
     runtime: Runtime
     precision: str
     dims: Mapping[str, Any]
 
     def command(self, source: str) -> str:
         """The command line that prints the prediction for the model in that file."""
-        parts = ["energy-opt analyze", shlex.quote(source), f"--device {self.device.name}"]
+        device = shlex.quote(self.named)
+        parts = ["energy-opt analyze", shlex.quote(source), f"--device {device}"]
         parts += [f"--dim {name}={size}" for name, size in self.dims.items()]
         parts.append(f"--runtime {self.runtime.name}")
         if self.precision != "as-is":
@@ -112,9 +115,12 @@ def _advice(graph: Graph, setting: _Setting, base: Estimate) -> list[dict[str, A
     if base.shape:
         return []  # a person reads advice about one point, not about an array of them
     infos, free = base.workload.dims, set(base.workload.defaulted(base.given))
-    # What only the data knows keeps its default, which may follow the other dims.
+    # What was not given and only the data knows, or follows from other dims, keeps its default.
     bound = {
-        n: size for n, size in base.dims.items() if infos[n].origin == "input" or n not in free
+        name: size
+        for name, size in base.dims.items()
+        if name not in free
+        or (infos[name].origin == "input" and isinstance(infos[name].default, int))
     }
     here = replace(setting, dims=bound)
     found: list[dict[str, Any]] = []
@@ -123,6 +129,8 @@ def _advice(graph: Graph, setting: _Setting, base: Estimate) -> list[dict[str, A
             other = estimate(base.workload, there.device, there.runtime, there.dims)
         else:
             other = _estimate(graph, there)
+        if not _fits(other) and _fits(base):
+            continue
         saving_j = float(base.energy_j) - float(other.energy_j) / samples
         fraction = saving_j / float(base.energy_j) if base.energy_j else 0.0
         if fraction >= _WORTH_SAYING:
@@ -137,6 +145,12 @@ def _advice(graph: Graph, setting: _Setting, base: Estimate) -> list[dict[str, A
                 }
             )
     return sorted(found, key=lambda advice: -float(advice["saving_fraction"]))[:3]
+
+
+def _fits(result: Estimate) -> bool:
+    """Whether weights and activations fit the device's memory, where that is known."""
+    memory = result.device.memory_bytes
+    return memory is None or result.weight_bytes + float(result.peak_activation_bytes) <= memory
 
 
 def _candidates(graph: Graph, here: _Setting) -> Iterator[tuple[str, str, _Setting, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +91,21 @@ def test_what_is_not_there_is_answered_with_what_is(
 def test_what_cannot_be_loaded_is_said() -> None:
     with pytest.raises(UsageError, match=r"builtins\.int"):
         eo.analyze(42)
+
+
+def test_advice_names_the_device_as_it_was_named(bert: eo.Graph, tmp_path: Path) -> None:
+    profile = tmp_path / "my card.json"
+    profile.write_text(
+        json.dumps(eo.Device.load("t4").model_dump(mode="json", exclude_unset=True, by_alias=True))
+    )
+    advice = eo.analyze(bert, device=str(profile), batch=8, seq=128).to_dict()["advice"]
+    assert all(f"--device '{profile}'" in step["command"] for step in advice)
+
+
+def test_a_batch_that_does_not_fit_is_not_advised(bert: eo.Graph) -> None:
+    small = eo.Device.load("t4").model_copy(
+        update={"memory_bytes": 4.5e8}
+    )  # bert and 8 sequences: 4.7e8
+    for device, advised in ((eo.Device.load("t4"), True), (small, False)):
+        advice = eo.analyze(bert, device=device, batch=1, seq=128).to_dict()["advice"]
+        assert any("samples at once" in step["title"].lower() for step in advice) == advised
