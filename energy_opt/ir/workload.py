@@ -16,6 +16,7 @@ from energy_opt.ir.graph import DimInfo, Graph, bind, path_of
 from energy_opt.ir.memory import Step, Timeline
 from energy_opt.ir.reader import Reader
 from energy_opt.ir.row import Row
+from energy_opt.ir.rules import lookup
 
 
 @dataclass(repr=False)
@@ -127,8 +128,11 @@ def workload(graph: Graph, *, strict: bool = False) -> Workload:
     rows = reader.read()
     if strict and reader.unmodelled:
         names = (f"{name} ({count}x)" for name, count in reader.unmodelled.most_common())
+        reason = "; ".join(
+            ["no work rule applies to " + ", ".join(names), *_shapeless(reader.unmodelled)]
+        )
         raise ModelError(
-            f"{graph.source}: no work rule for {', '.join(names)}; without --strict they are priced as memory traffic"
+            f"{graph.source}: {reason}; without --strict they are priced as memory traffic"
         )
     uses = [use for row in rows for use in row.uses]
     return Workload(
@@ -141,9 +145,20 @@ def workload(graph: Graph, *, strict: bool = False) -> Workload:
         weight_bytes=sum(use.weight_bytes for use in uses),
         modules=dict(graph.modules),
         dims=dict(graph.dims),
-        notes=list(graph.notes),
+        notes=[*graph.notes, *_shapeless(reader.unmodelled)],
         unmodelled=dict(reader.unmodelled),
         schedule=reader.schedule,
         nbytes=reader.nbytes,
         doubtful=reader.doubtful,
     )
+
+
+def _shapeless(unmodelled: Mapping[str, int]) -> list[str]:
+    """What to say of ops that have a rule, but operands that it cannot work with."""
+    known = [name for name in unmodelled if lookup(*name.rpartition("::")[::2])]
+    if not known:
+        return []
+    return [
+        f"{', '.join(known)}: operands of unknown shape, or attributes that make no sense, so only the traffic that is "
+        "known is priced; give the model's inputs their shapes"
+    ]

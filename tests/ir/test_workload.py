@@ -244,3 +244,12 @@ def test_sizes_that_make_no_sense_are_refused_with_the_dims_to_blame() -> None:
     assert eo.analyze(graph, H=32, W=32).energy_j > 0
     with pytest.raises(DimError, match=r"W=4|with W"):
         eo.analyze(graph, H=32, W=np.array([32, 4]))
+
+
+def test_an_input_without_a_shape_is_said() -> None:
+    proto = parser.parse_model(HEADER + "g (float[2] x) => (float[2] y) { y = Relu(x) }")
+    for value in (proto.graph.input[0], proto.graph.output[0]):
+        value.type.tensor_type.ClearField("shape")
+    work = eo.workload(eo.load(proto))
+    assert work.unmodelled == {"Relu": 1}
+    assert any("unknown shape" in note for note in work.notes)
