@@ -30,6 +30,8 @@ _Unit = tuple[onnx_ir.Node, list[onnx_ir.Node], list[onnx_ir.Node]]
 
 def fuse_qdq(graph: Graph) -> Graph:
     """The graph with integers for what is dequantized, computed and quantized in one kernel."""
+    if not any(node.op_type == "DequantizeLinear" for node in graph.nodes()):
+        return graph  # most models: the search below looks at every operand
     units = [unit for node in graph.nodes() for unit in _units(node)]
     while True:  # a value that something else reads too is needed as a float
         inside = {op for op, _, _ in units}

@@ -129,7 +129,7 @@ def _advice(graph: Graph, setting: _Setting, base: Estimate) -> list[dict[str, A
             other = estimate(base.workload, there.device, there.runtime, there.dims)
         else:
             other = _estimate(graph, there)
-        if not _fits(other) and _fits(base):
+        if there.dims != here.dims and _fits(base) and not _fits(other):
             continue
         saving_j = float(base.energy_j) - float(other.energy_j) / samples
         fraction = saving_j / float(base.energy_j) if base.energy_j else 0.0
