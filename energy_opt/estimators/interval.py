@@ -13,7 +13,7 @@ import numpy as np
 LEVEL = 0.9
 """Share of the outcomes that an interval is meant to hold."""
 
-DRAWS = 64
+DRAWS = 256
 """Number of joint draws where a profile does not bring its own."""
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
