@@ -54,9 +54,9 @@ def load_proto(
         return _build(proto, source, places or {})
     except EnergyOptError as error:
         text = _printable(error)
-        if text.startswith(source):
+        if text == str(error) and text.startswith(source):
             raise
-        raise ModelError(f"{source}: {text}") from error
+        raise ModelError(text if text.startswith(source) else f"{source}: {text}") from error
     except RecursionError:
         raise ModelError(f"{source}: the graph is nested too deeply to be read") from None
     except Exception as error:
@@ -179,6 +179,9 @@ def _detach_weights(
             tensor = value.const_value
             if tensor is None:
                 continue
+            value.shape = onnx_ir.Shape(
+                tensor.shape
+            )  # an input that it may also be can say otherwise
             if isinstance(tensor, onnx_ir.ExternalTensor):
                 value.meta["weights"] = places.get(str(tensor.location))
             elif tensor.size <= _SMALL_ELEMENTS:

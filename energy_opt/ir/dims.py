@@ -24,6 +24,9 @@ Value: TypeAlias = float | np.ndarray[Any, np.dtype[np.float64]]
 """What a Dim evaluates to: a float, or float64[points] when a symbol was bound to an array."""
 
 
+_FACTORED_SYMBOLS, _FACTORED_TERMS = 4, 24  # real models have two or three free dims
+
+
 def symbol(name: str) -> sympy.Symbol:
     """The dimension symbol of that name, with the assumptions every dimension shares."""
     return sympy.Symbol(name, integer=True, positive=True)
@@ -64,8 +67,10 @@ def total(dims: Iterable[Dim]) -> Dim:
 
 def factored(dim: Dim) -> Dim:
     """The same formula with what its terms share in front, as a person would write it."""
-    if isinstance(dim, int) or not dim.is_polynomial(*dim.free_symbols):
-        return dim  # factoring Min and floor takes long and helps nobody
+    if isinstance(dim, int) or len(dim.free_symbols) > _FACTORED_SYMBOLS:
+        return dim
+    if len(sympy.Add.make_args(dim)) > _FACTORED_TERMS or not dim.is_polynomial(*dim.free_symbols):
+        return dim  # factoring what is long, or holds Min and floor, takes minutes and helps nobody
     return sympy.factor(dim)
 
 

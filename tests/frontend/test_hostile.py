@@ -82,7 +82,26 @@ def doubling(times: int) -> onnx.ModelProto:
     return model([*nodes, node("Relu", f"t{times}")], [info("x", [2**62, 2**62])])
 
 
+def many_symbols(count: int) -> onnx.ModelProto:
+    """A chain over tensors that share no size: its totals are formulas over all of them."""
+    nodes = [
+        h.make_node("Einsum", [f"t{i}", f"x{i + 1}"], [f"t{i + 1}"], equation="ab,cd->ac")
+        for i in range(count)
+    ]
+    inputs = [info("t0", ["d0", "e0"])]
+    inputs += [info(f"x{i + 1}", [f"d{i + 1}", f"e{i + 1}"]) for i in range(count)]
+    return model([*nodes, node("Relu", f"t{count}")], inputs)
+
+
+def weight_that_is_an_input() -> onnx.ModelProto:
+    weights = (h.make_tensor("w", TensorProto.FLOAT, [4, 3, 2, 3], [0.0] * 72),)
+    inputs = [info("x", [2, 3, 4, 5]), info("w", [4, 3, "batch", 3])]
+    return model([node("Conv", "x", "w")], inputs, weights)
+
+
 CASES = {
+    "formulas over 120 sizes": many_symbols(60),
+    "a weight whose input says another size": weight_that_is_an_input(),
     "a power without end": sized("9**9**9**9", 2),
     "a division by zero": sized("1/0", 2),
     "a negative expression": sized("-n", 4),
