@@ -179,9 +179,8 @@ def _detach_weights(
             tensor = value.const_value
             if tensor is None:
                 continue
-            value.shape = onnx_ir.Shape(
-                tensor.shape
-            )  # an input that it may also be can say otherwise
+            # A weight may be an input too, whose declaration can say otherwise.
+            value.shape = onnx_ir.Shape(tensor.shape.numpy())
             if isinstance(tensor, onnx_ir.ExternalTensor):
                 value.meta["weights"] = places.get(str(tensor.location))
             elif tensor.size <= _SMALL_ELEMENTS:
