@@ -22,7 +22,7 @@ _ENERGY_ORIGIN = {
 _BOUNDARY = {
     "board": "the accelerator board (host, fans and power supply are not in it)",
     "package": "the processor package (memory, board and power supply are not in it)",
-    "system": "the whole system at the wall",
+    "system": "the system at the wall (for a profile of some vCPUs, their share of the server)",
 }
 _DIM_ORIGIN = {
     "trip": "is how often a loop runs, which the file does not say; it was not given",
