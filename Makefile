@@ -1,5 +1,5 @@
 # make demo   create .venv, install, analyse a model that ships with the repository
-# make test   install what the tests need, run them
+# make test   install what the tests need (PyTorch and transformers too), run them
 # make lint   ruff, mypy, import-linter
 # make format fix what the linters can fix
 # make docs   write the outputs shown in README.md and docs/ anew
@@ -62,12 +62,13 @@ $(VENV)/.core: $(VENV)/.made $(INPUTS)
 	@$(PIP) -e .
 	@touch $@
 
+# A CPU build of PyTorch is enough: where pip finds one (PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL), it is taken.
 $(VENV)/.test: $(VENV)/.made $(INPUTS)
-	@echo "Installing what the tests need into $(VENV) (a minute or two, once)"
-	@$(PIP) -e '.[cpu,test]'
+	@echo "Installing what the tests need into $(VENV): PyTorch is large, so a few minutes, once"
+	@$(PIP) -e '.[cpu,test,torch]'
 	@touch $@ $(VENV)/.core
 
 $(VENV)/.dev: $(VENV)/.test
 	@echo "Installing the linters into $(VENV)"
-	@$(PIP) -e '.[cpu,test,dev]'
+	@$(PIP) -e '.[cpu,test,torch,dev]'
 	@touch $@
