@@ -1,0 +1,160 @@
+"""A config -> its module on the meta device: shapes and dtypes of the weights, and no weights."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+from energy_opt.errors import EnergyOptError, ModelError, UsageError
+
+# Where a config does not name its class, the first of these that has the architecture is taken. The head is part of
+# what a model is for (generating, detecting, classifying images); an encoder of text has no head of its own.
+_GENERATORS = ("SEQ_TO_SEQ_CAUSAL_LM", "SPEECH_SEQ_2_SEQ")
+_TASKS = (
+    "CAUSAL_LM", "IMAGE_TEXT_TO_TEXT", "MULTIMODAL_LM", "OBJECT_DETECTION", "IMAGE_CLASSIFICATION",
+    "UNIVERSAL_SEGMENTATION", "SEMANTIC_SEGMENTATION", "DEPTH_ESTIMATION", "VIDEO_CLASSIFICATION", "CTC",
+    "AUDIO_CLASSIFICATION", "SPEECH_SEQ_2_SEQ", "SEQ_TO_SEQ_CAUSAL_LM",
+)  # fmt: skip
+_BASE_FIRST = ("ZERO_SHOT_IMAGE_CLASSIFICATION", "MASKED_LM")
+
+
+def model_class(config: Any, source: str) -> Any:
+    """The class of the model: the one in `architectures`, or else the usual one of the architecture.
+
+    That is ...ForCausalLM, ...ForConditionalGeneration, ...ForImageClassification, ...ForObjectDetection where there is
+    one, and the base model of encoders of text and of pairs of encoders (bert, clip).
+
+    Raises:
+        ModelError, UsageError: `architectures` names nothing that transformers can make from this config.
+    """
+    import transformers
+    from transformers.models.auto import modeling_auto
+
+    named = getattr(config, "architectures", None)
+    if named:
+        return _named_class(config, str(named[0]), source)
+    model_type = config.model_type
+
+    def mapped(task: str) -> str | None:
+        name = "MODEL_MAPPING_NAMES" if not task else f"MODEL_FOR_{task}_MAPPING_NAMES"
+        found = getattr(modeling_auto, name, {}).get(model_type)
+        return found[0] if isinstance(found, (tuple, list)) else found
+
+    order: list[str] = []
+    if getattr(config, "is_encoder_decoder", False):
+        order += _GENERATORS
+    order += ["" if any(mapped(task) for task in _BASE_FIRST) and mapped("") else _TASKS[0]]
+    order += [*_TASKS, ""]
+    name = next((found for task in order if (found := mapped(task))), None)
+    name = name or _any_class(config)
+    found = getattr(transformers, name, None) if name else None
+    if found is None:
+        raise ModelError(
+            f"{source}: transformers has no model for {type(config).__name__} alone; "
+            "name a class with --set architectures='[\"...\"]', or give python:package.module:callable"
+        )
+    return found
+
+
+def _any_class(config: Any) -> str | None:
+    """A class of the architecture that no mapping of transformers lists."""
+    return next(iter(_classes_of(config)), None)
+
+
+def _classes_of(config: Any) -> list[str]:
+    module = type(config).__module__.replace(".configuration_", ".modeling_")
+    try:
+        names = importlib.import_module(module).__all__
+    except (ImportError, AttributeError):
+        return []
+    return [str(name) for name in names if not name.endswith("PreTrainedModel")]
+
+
+def _named_class(config: Any, name: str, source: str) -> Any:
+    import transformers
+
+    found = getattr(transformers, name, None)
+    made_from = getattr(found, "config_class", None)
+    if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel) and made_from:
+        if isinstance(config, made_from):
+            return found
+        own = _classes_of(config)
+        raise UsageError(
+            f"{source}: {name} is made from a {made_from.__name__}, this is a {type(config).__name__}"
+            + (f"; its classes are {', '.join(own)}" if own else "")
+        )
+    own = _classes_of(config)
+    near = difflib.get_close_matches(name, own, n=3, cutoff=0.6) or own
+    raise ModelError(
+        f"{source}: architectures names {name}, which transformers {transformers.__version__} does not have; "
+        + (
+            f"choose with --set architectures='[\"{near[0]}\"]' (of {', '.join(near)}), or "
+            if near
+            else ""
+        )
+        + "upgrade transformers, or give python:package.module:callable"
+    )
+
+
+def build(config: Any, source: str) -> Any:
+    """The module, on the meta device and in evaluation mode; no cache of keys and values is made when it runs.
+
+    Raises:
+        ModelError, UsageError: no class for it, or sizes that its layers cannot have.
+    """
+    import torch
+
+    chosen = model_class(config, source)
+    no_cache(config)
+    if getattr(config, "dtype", None) is None:
+        config.dtype = torch.float32
+    try:
+        with torch.device("meta"), offline(), quiet():
+            module = chosen._from_config(config)
+    except EnergyOptError:
+        raise
+    except Exception as error:
+        # Hundreds of architectures, and sizes from a person or a file: whatever a layer stumbles over, those are why.
+        said = " ".join(str(error).split())[:400].rstrip(".")
+        raise ModelError(
+            f"{source}: {chosen.__name__} cannot be built with these settings: "
+            f"{type(error).__name__}: {said or 'no reason given'}"
+        ) from error
+    module.eval()
+    return module
+
+
+def no_cache(config: Any) -> None:
+    """Switch off caches of keys and values: one inference of a whole input keeps none."""
+    for each in (config, *(getattr(config, key, None) for key in config.sub_configs)):
+        if getattr(each, "use_cache", None):
+            each.use_cache = False
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Inside, nothing is fetched from the Hugging Face hub, whatever a config asks for."""
+    # What transformers looks at; an import statement would need the types of a third library.
+    constants = importlib.import_module("huggingface_hub.constants")
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, transformers logs nothing below an error: its hints are for people who run a model."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
