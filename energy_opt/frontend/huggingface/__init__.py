@@ -79,13 +79,13 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def require() -> None:
-    """Raises UsageError with what to install, if torch or transformers is not."""
-    missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
+def require(*packages: str) -> None:
+    """Raises UsageError with what to install, if one of the packages (or torch or transformers) is not."""
+    wanted = packages or ("torch", "transformers")
+    missing = [name for name in wanted if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"models from PyTorch and transformers need {' and '.join(missing)}, not installed here: "
-            "pip install 'energy-opt[torch]'"
+            f"this model needs {' and '.join(missing)}, not installed here: pip install 'energy-opt[torch]'"
         )
 
 

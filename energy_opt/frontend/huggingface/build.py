@@ -138,7 +138,7 @@ def no_cache(config: Any) -> None:
 def offline() -> Iterator[None]:
     """Inside, nothing is fetched from the Hugging Face hub, whatever a config asks for."""
     # What transformers looks at; an import statement would need the types of a third library.
-    constants = importlib.import_module("huggingface_hub.constants")
+    constants: Any = importlib.import_module("huggingface_hub.constants")
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = True
     try:

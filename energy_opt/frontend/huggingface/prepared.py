@@ -16,6 +16,6 @@ class Prepared:
 
     module: Any
     inputs: Any
-    dynamic: dict[str, dict[int, str]]
+    dynamic: Any
     source: str
     notes: list[str] = field(default_factory=list)
