@@ -63,7 +63,22 @@ def _common(
     epilog="Example: energy-opt analyze bert.onnx --device a100-sxm4-40gb --dim batch=8 --dim seq=128"
 )
 def analyze(
-    model: Annotated[str, typer.Argument(help="An .onnx file; its weights are not needed.", show_default=False)],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", show_default=False,
+            help="An .onnx file; a transformers config.json, or a directory that holds one; hf:NAME for an "
+            "architecture's defaults (hf:bert, hf:llama); or python:package.module:callable, which returns a module "
+            "and example inputs. Weights are not needed.",
+        ),
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", show_default=False,
+            help="Change a setting of the config, such as num_hidden_layers=8; repeat for more.",
+        ),
+    ] = None,
     device: Annotated[
         str | None,
         typer.Option(
@@ -104,10 +119,11 @@ def analyze(
 ) -> None:  # fmt: skip
     """What one inference costs in time and energy, where it goes, and what would help."""
     dims = parse_dims(dim or [])
+    changed = parse_settings(settings or [])
     import energy_opt as eo
 
     estimate = eo.analyze(
-        eo.load(model),
+        eo.load(model, settings=changed) if changed else eo.load(model),
         device=device if device is not None else DEFAULT_DEVICE,
         runtime=runtime,
         precision=precision,
@@ -226,6 +242,23 @@ def parse_dims(given: list[str]) -> dict[str, int]:
             )
         dims[name] = int(digits)
     return dims
+
+
+def parse_settings(given: list[str]) -> dict[str, str]:
+    """Values by key from `KEY=VALUE` texts. Raises UsageError: not of that form, or a key given twice."""
+    settings: dict[str, str] = {}
+    for item in given:
+        key, equals, value = item.partition("=")
+        key = key.strip()
+        where = f"--set {plain(item)}"
+        if not equals or not key:
+            raise UsageError(f"{where}: write --set KEY=VALUE, such as --set num_hidden_layers=8")
+        if key in settings:
+            raise UsageError(
+                f"{where}: {plain(key)} was already given as {plain(settings[key])}; give it once"
+            )
+        settings[key] = value
+    return settings
 
 
 def _write_analysis(
