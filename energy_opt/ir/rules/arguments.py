@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sympy
+
 from energy_opt.ir.dims import Dim
 from energy_opt.ir.op import Op
+from energy_opt.ir.symbolic import parsed
 
 
 def integer(op: Op, name: str, default: int) -> int:
@@ -50,6 +53,37 @@ def text(op: Op, name: str, default: str) -> str:
     if value is None:
         return default
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def size(op: Op, name: str) -> Dim | None:
+    """The attribute as a size, a number or the text of a formula; None where it is not set.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    value = op.attr(name)
+    if isinstance(value, str):
+        value = parsed(value)
+        if value is None:
+            raise ValueError(f"attribute {name} is not a size")
+        return value
+    return None if value is None else integer(op, name, 0)
+
+
+def sizes(op: Op, name: str) -> tuple[Dim, ...]:
+    """The attribute's list of sizes, each a number or the text of a formula; one number is a list of one.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    value = op.attr(name)
+    found: list[Dim] = []
+    for item in value if isinstance(value, (list, tuple)) else () if value is None else (value,):
+        dim = parsed(item) if isinstance(item, str) else item
+        if not isinstance(dim, (int, sympy.Expr)):
+            raise ValueError(f"attribute {name} is not a list of sizes")
+        found.append(int(dim) if not isinstance(dim, int) and dim.is_Integer else dim)
+    return tuple(found)
 
 
 def length(op: Op, name: str) -> int:
