@@ -66,7 +66,7 @@ def analyze(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", show_default=False,
+            show_default=False,
             help="An .onnx file; a transformers config.json, or a directory that holds one; hf:NAME for an "
             "architecture's defaults (hf:bert, hf:llama); or python:package.module:callable, which returns a module "
             "and example inputs. Weights are not needed.",
