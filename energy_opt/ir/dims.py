@@ -81,6 +81,13 @@ def ceil_div(dim: Dim, by: int) -> Dim:
     return sympy.ceiling(dim / sympy.Integer(by))
 
 
+def floor_div(dim: Dim, by: int) -> Dim:
+    """`dim / by`, rounded down."""
+    if isinstance(dim, int):
+        return dim // by
+    return sympy.floor(dim / sympy.Integer(by))
+
+
 def maximum(*dims: Dim) -> Dim:
     """The largest of the dims."""
     if all(isinstance(dim, int) for dim in dims):

@@ -10,7 +10,7 @@ Conventions beyond onnx_ir, all stored where they survive cloning and saving:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,8 @@ class Graph:
     are evaluated once, before any inference, `fused` maps a node to the group that runs as one kernel, and `types` maps
     an element type to the one that is computed in instead. `stored` maps a value to the type that it has in memory
     where that is not its own; `absorbed` holds the conversions that so disappear into the kernels beside them.
+
+    `variant` makes the graph for sizes at which the model runs other operators; see `at`.
     """
 
     model: onnx_ir.Model
@@ -69,6 +71,7 @@ class Graph:
     types: Mapping[onnx_ir.DataType, onnx_ir.DataType] = field(default_factory=dict)
     stored: Mapping[onnx_ir.Value, onnx_ir.DataType] = field(default_factory=dict)
     absorbed: frozenset[onnx_ir.Node] = frozenset()
+    variant: Callable[[Graph, Mapping[str, Any]], Graph] | None = None
 
     @property
     def name(self) -> str:
@@ -93,6 +96,14 @@ class Graph:
             DimError: a name that the graph does not have, a size given twice, or one that is not positive.
         """
         return bind(self.dims, given)
+
+    def at(self, given: Mapping[str, Any]) -> Graph:
+        """The graph for these sizes: another one where a size decides which operators run, as in a Python loop.
+
+        Raises:
+            DimError: see `bind`; also an array of such sizes, which is many graphs.
+        """
+        return self if self.variant is None else self.variant(self, self.bind(given))
 
     def to_networkx(self) -> networkx.MultiDiGraph:
         """The dataflow of the main graph as a networkx graph: nodes are onnx_ir nodes, edges are values."""

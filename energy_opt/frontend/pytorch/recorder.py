@@ -1,0 +1,397 @@
+"""Running a module on the meta device and writing down every operator call, in the vocabulary of torch.export.
+
+This file alone knows torch's private names: the dispatch mode at the PreDispatch key, the flags that say "exporting".
+Where a release of torch changes them, `Unrecordable` is raised and torch.export is asked instead; a test compares the
+two on every architecture we promise.
+
+Repeated layers are run once and replayed, see `replay.py`.
+"""
+# ruff: noqa: TID253  (this file is imported for PyTorch modules only)
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from torch._dispatch.python import enable_python_dispatcher
+from torch._subclasses.schema_check_mode import SchemaCheckMode
+from torch.nn.modules import module as hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from energy_opt.frontend.pytorch.recording import Weight
+from energy_opt.frontend.pytorch.replay import Group, Replay, Replayer, repeated
+
+_DROPPED = frozenset({"device", "layout", "pin_memory", "generator", "requires_grad"})
+_SKIPPED = frozenset(
+    {"aten::_assert_tensor_metadata", "aten::_assert_async", "aten::_assert_scalar", "aten::sym_constrain_range",
+     "aten::sym_constrain_range_for_size"}
+)  # fmt: skip
+
+
+class Unrecordable(Exception):
+    """The module cannot be recorded; the message says why."""
+
+
+class Step(NamedTuple):
+    """One operator call of one run. Tensors are numbers; `values` are the plain arguments in the schema's order."""
+
+    schema: Schema
+    inputs: tuple[int | None, ...]
+    values: tuple[Any, ...]
+    outputs: tuple[int, ...]
+    types: tuple[tuple[tuple[int, ...], torch.dtype], ...]
+    path: str
+    reuses: int | None
+
+
+class Schema:
+    """How the arguments of one operator are bound: what is a tensor, what has which name and default."""
+
+    __slots__ = ("aliases", "domain", "mutates", "name", "names", "overload", "plan", "skipped")
+
+    def __init__(self, function: Any) -> None:
+        schema = function._schema
+        self.full_name = str(function)
+        self.domain, _, self.name = schema.name.partition("::")
+        self.overload = schema.overload_name
+        self.skipped = schema.name in _SKIPPED
+        self.mutates = any(
+            argument.alias_info is not None and argument.alias_info.is_write
+            for argument in schema.arguments
+        )
+        # A composite op may return its input or a view of it, whatever its schema says (dropout, reshape).
+        composite = function._can_decompose() if hasattr(function, "_can_decompose") else True
+        self.aliases = composite or any(r.alias_info is not None for r in schema.returns)
+        self.plan: list[tuple[str, str, Any]] = []
+        self.names: list[str] = []
+        for argument in schema.arguments:
+            kind = str(argument.type)
+            if argument.name in _DROPPED or "Generator" in kind:
+                self.plan.append((argument.name, "drop", None))
+                continue
+            tensors = "list" if "List[" in kind and "Tensor" in kind else "tensor"
+            how = tensors if "Tensor" in kind else "plain"
+            default = argument.default_value if argument.has_default_value() else None
+            self.plan.append((argument.name, how, default))
+            if how != "tensor":
+                self.names.append(argument.name)
+
+    @property
+    def full_name(self) -> str:
+        """The operator's name with its namespace and overload."""
+        return f"{self.domain}::{self.name}" + (f".{self.overload}" if self.overload else "")
+
+
+@dataclass
+class Run:
+    """One run of a module: what it called, and the tensors that went in and out.
+
+    `constants` are tensors that neither came in nor were made by an operator.
+    """
+
+    steps: list[Step | Replay]
+    inputs: list[int]
+    outputs: list[int]
+    constants: dict[int, tuple[tuple[int, ...], torch.dtype]]
+    count: int  # numbers from here on are free
+
+
+class Recorder:
+    """Records runs of one module, which is restored when the context is left, whatever happened.
+
+    Inside the context its parameters and buffers are on the meta device, so that nothing is computed or copied.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.paths: dict[nn.Module, str] = {}
+        for path, child in module.named_modules():
+            self.paths.setdefault(child, path)
+        self.weights: dict[int, Weight] = {}
+        self.weight_types: dict[int, tuple[tuple[int, ...], torch.dtype]] = {}
+        self._numbers: dict[int, int] = {}  # id of a weight -> its number
+        self._kept: list[torch.Tensor] = []  # an id is only good while its tensor lives
+        self._restore = contextlib.ExitStack()
+        self._groups: dict[nn.Module, Group] = {}
+        self._weights_of: dict[nn.Module, list[int]] = {}
+        self._verified = False
+
+    def __enter__(self) -> Recorder:
+        try:
+            self._to_meta()
+            self._groups = repeated(self.paths)
+        except BaseException:
+            self._restore.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._restore.close()
+
+    def weights_of(self, module: nn.Module) -> list[int]:
+        """Numbers of the weights of a module, its children's included, in the order of its attributes."""
+        found = self._weights_of.get(module)
+        if found is None:
+            found = self._weights_of[module] = [
+                self._numbers[id(value)]
+                for child in module.modules()
+                for store in (child._parameters, child._buffers, child.__dict__)
+                for value in store.values()
+                if isinstance(value, torch.Tensor) and id(value) in self._numbers
+            ]
+        return found
+
+    def run(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Run:
+        """One run on these inputs, whose tensors are on the meta device.
+
+        Raises:
+            Unrecordable: a higher-order operator was called, or torch is not as this file knows it.
+            Exception: whatever the module raises, which on the meta device includes reading a tensor's values.
+        """
+        mode = Mode(self.paths, self._numbers)
+        replayer = Replayer(mode, self._groups, self.weights_of, verify=not self._verified)
+        leaves = pytree.tree_leaves((list(args), dict(kwargs)))
+        inputs = [mode.take_in(leaf) for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        with _exporting(), mode.scopes(), replayer.patched(), torch.no_grad(), mode:
+            result = self.module(*args, **kwargs)
+        if replayer.different:
+            # Layers that look alike and are not: from now on each of them is run.
+            for group in replayer.different:
+                self._groups = {m: g for m, g in self._groups.items() if g is not group}
+            return self.run(args, kwargs)
+        self._verified = True
+        outputs = [
+            mode.number(t) for t in pytree.tree_leaves(result) if isinstance(t, torch.Tensor)
+        ]
+        return Run(mode.steps, inputs, outputs, mode.constants, mode.count)
+
+    def _to_meta(self) -> None:
+        swapped: dict[int, torch.Tensor] = {}
+        for child, path in self.paths.items():
+            if child.training:
+                child.training = False
+                self._restore.callback(setattr, child, "training", True)
+            for store in (child._parameters, child._buffers, child.__dict__):
+                for name, value in list(store.items()):
+                    if not isinstance(value, torch.Tensor):
+                        continue
+                    meta = swapped.get(id(value))
+                    if meta is None:
+                        meta = swapped[id(value)] = _meta(value)
+                        full = f"{path}.{name}" if path else name
+                        self._number(meta, Weight(full, store is child._parameters))
+                    if meta is not value:
+                        self._restore.callback(store.__setitem__, name, value)
+                        store[name] = meta
+
+    def _number(self, meta: torch.Tensor, weight: Weight) -> None:
+        number = self._numbers[id(meta)] = len(self._kept)
+        self._kept.append(meta)
+        self.weights[number] = weight
+        self.weight_types[number] = (tuple(meta.shape), meta.dtype)
+
+
+def _meta(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.is_meta:
+        return tensor
+    if type(tensor) not in (torch.Tensor, nn.Parameter, nn.Buffer):
+        raise Unrecordable(f"a weight is a {type(tensor).__name__}, not a plain tensor")
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+class Mode(SchemaCheckMode):  # type: ignore[misc]
+    """The dispatch mode that writes calls down. A schema-check mode by class: torch allows few at this key."""
+
+    def __init__(self, paths: Mapping[nn.Module, str], weights: Mapping[int, int]) -> None:
+        TorchDispatchMode.__init__(self, _dispatch_key=torch._C.DispatchKey.PreDispatch)
+        self.paths = paths
+        self.root = next(iter(paths))
+        self.steps: list[Step | Replay] = []
+        self.constants: dict[int, tuple[tuple[int, ...], torch.dtype]] = {}
+        self.path = ""
+        self._ids = dict(weights)
+        self._kept: list[torch.Tensor] = []
+        self._weights = len(weights)
+        self._moved: dict[int, torch.Tensor] = {}
+
+    @property
+    def count(self) -> int:
+        """How many tensors there are by now; the number of the next."""
+        return self._weights + len(self._kept)
+
+    def take_in(self, tensor: torch.Tensor) -> int:
+        """A new number for a tensor: one that came in, that an operator made, or that it changed in place."""
+        number = self._ids[id(tensor)] = self.count
+        self._kept.append(tensor)
+        return number
+
+    def number(self, tensor: torch.Tensor) -> int:
+        """The number of a tensor; one that nobody made is a constant."""
+        number = self._ids.get(id(tensor))
+        if number is None:
+            number = self.take_in(tensor)
+            self.constants[number] = (tuple(tensor.shape), tensor.dtype)
+        return number
+
+    def rewind(
+        self, step: int, count: int, tensors: Sequence[torch.Tensor], numbers: Sequence[int]
+    ) -> None:
+        """Forget all steps from `step` on and all tensors from `count` on; these tensors get back their numbers."""
+        del self.steps[step:]
+        for tensor in self._kept[count - self._weights :]:
+            self._ids.pop(id(tensor), None)
+        del self._kept[count - self._weights :]
+        self.constants = {number: kind for number, kind in self.constants.items() if number < count}
+        self._ids.update((id(t), number) for t, number in zip(tensors, numbers, strict=True))
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Run the operator and write it down."""
+        kwargs = kwargs or {}
+        schema = _SCHEMAS.get(function)
+        if schema is None:
+            if not hasattr(function, "_schema"):
+                raise Unrecordable(f"the higher-order operator {function} was called")
+            schema = _SCHEMAS[function] = Schema(function)
+        if schema.skipped:
+            return function(*args, **kwargs)
+        tensors, values = schema.bind(args, kwargs)
+        metas = [t.is_meta for t in tensors if t is not None]
+        if any(metas) and not all(metas):
+            args, kwargs = pytree.tree_map_only(torch.Tensor, self._to_meta, (args, kwargs))
+            tensors, values = schema.bind(args, kwargs)
+        inputs = tuple([None if t is None else self.number(t) for t in tensors])
+        with torch._C._DisablePythonDispatcher():
+            result = function(*args, **kwargs)
+        made = [result] if isinstance(result, torch.Tensor) else _tensors(result)
+        reuses = schema.reuses(made, tensors)
+        types = tuple([(tuple(t.shape), t.dtype) for t in made])
+        outputs = tuple([self.take_in(t) for t in made])
+        self.steps.append(Step(schema, inputs, values, outputs, types, self.path, reuses))
+        return result
+
+    def _to_meta(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor itself, or for one that was made on another device its likeness under the same number."""
+        if tensor.is_meta or tensor.dim() == 0:
+            return tensor
+        moved = self._moved.get(id(tensor))
+        if moved is None:
+            moved = self._moved[id(tensor)] = _meta(tensor)
+            self._ids[id(moved)] = self.number(tensor)
+        return moved
+
+    @contextlib.contextmanager
+    def scopes(self) -> Iterator[None]:
+        """Keep `path` at the module that is running. Modules made during the run belong to their caller."""
+        stack: list[str] = []
+
+        def enter(module: nn.Module, _: object) -> None:
+            stack.append(self.path)
+            self.path = self.paths.get(module, self.path)
+
+        def leave(*_: object) -> None:
+            self.path = stack.pop()
+
+        with contextlib.ExitStack() as handles:
+            handles.callback(hooks.register_module_forward_pre_hook(enter).remove)
+            handles.callback(hooks.register_module_forward_hook(leave, always_call=True).remove)
+            yield
+
+
+class Schema:
+    """How an operator's arguments are bound: which are tensors, and the name and default of the others."""
+
+    __slots__ = ("_aliases", "_plan", "domain", "full_name", "name", "names", "overload", "skipped", "writes")
+
+    def __init__(self, function: Any) -> None:
+        schema = function._schema
+        self.full_name = str(function)
+        self.domain, _, self.name = schema.name.partition("::")
+        self.overload = schema.overload_name
+        self.skipped = schema.name in _SKIPPED
+        self.writes = any(
+            a.alias_info is not None and a.alias_info.is_write for a in schema.arguments
+        )
+        # A composite op may return its input or a view of it, whatever its schema says (dropout, reshape).
+        self._aliases = function._can_decompose() or any(r.alias_info for r in schema.returns)
+        self._plan: list[tuple[str, str, Any]] = []
+        for argument in schema.arguments:
+            kind = str(argument.type)
+            how = "list" if "List[" in kind and "Tensor" in kind else "tensor"
+            if "Tensor" not in kind:
+                how = "drop" if argument.name in _DROPPED or "Generator" in kind else "plain"
+            default = argument.default_value if argument.has_default_value() else None
+            self._plan.append((argument.name, how, default))
+        self.names = [name for name, how, _ in self._plan if how != "drop"]
+
+    def bind(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[list[torch.Tensor | None], tuple[Any, ...]]:
+        """(tensor arguments, values of all arguments) in the schema's order; the value of a list of tensors is its length."""
+        tensors: list[torch.Tensor | None] = []
+        values: list[Any] = []
+        given = len(args)
+        for index, (name, how, default) in enumerate(self._plan):
+            value = args[index] if index < given else kwargs.get(name, default)
+            if how == "tensor":
+                is_tensor = isinstance(value, torch.Tensor)
+                tensors.append(value if is_tensor else None)
+                values.append(None if is_tensor else value)  # a number may stand for a tensor
+            elif how == "list":
+                items = list(value) if value is not None else []
+                tensors += items
+                values.append(len(items))
+            elif how == "plain":
+                values.append(_plain(value))
+        while tensors and tensors[-1] is None:
+            tensors.pop()
+        return tensors, tuple(values)
+
+    def reuses(
+        self, made: Sequence[torch.Tensor], tensors: Sequence[torch.Tensor | None]
+    ) -> int | None:
+        """Index of the operand in whose memory the first result lives, if there is one."""
+        if not made or not (self._aliases or self.writes):
+            return None
+        storage = made[0].untyped_storage()._cdata
+        for index, tensor in enumerate(tensors):
+            if tensor is not None and tensor.untyped_storage()._cdata == storage:
+                return index
+        return None
+
+
+_SCHEMAS: dict[Any, Schema] = {}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple([_plain(item) for item in value])
+    return value
+
+
+def _tensors(result: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+
+
+@contextlib.contextmanager
+def _exporting() -> Iterator[None]:
+    """What torch.export sets: models ask for it and leave out what cannot be traced."""
+    flags = {name: getattr(torch.compiler, name) for name in _FLAGS}
+    try:
+        for name in flags:
+            setattr(torch.compiler, name, True)
+        with torch._C._EnablePreDispatch(), enable_python_dispatcher():
+            yield
+    finally:
+        for name, value in flags.items():
+            setattr(torch.compiler, name, value)
+
+
+_FLAGS = ("_is_exporting_flag", "_is_compiling_flag")
