@@ -1,7 +1,7 @@
 """Peak activation memory by liveness: which values are alive at each step of the schedule.
 
-A value lives from its node until its last use; graph outputs live to the end. Views share the storage of what they
-view. Graph inputs and weights belong to the caller and are left out. Nothing is written in place.
+A value lives from its node until its last use; graph outputs live to the end. Views, and what is written in place,
+share the storage of their first operand. Graph inputs and weights belong to the caller and are left out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from energy_opt.ir.dims import Dim, Evaluator, Value
 from energy_opt.ir.graph import path_of, subgraphs
 
 Step = tuple[onnx_ir.Node, bool]
-"""A node in the order of the schedule, and whether it is a view."""
+"""A node in the order of the schedule, and whether its result lives in the memory of its first operand."""
 
 
 class Timeline:

@@ -102,7 +102,8 @@ class Reader:
         signature = self._signature(node)
         folded, absorbed = node in self.graph.folded, node in self.graph.absorbed
         if not folded:
-            self.schedule.append((node, absorbed or signature.kind == "view"))
+            reuses = absorbed or signature.kind == "view" or "in_place" in node.attributes
+            self.schedule.append((node, reuses))
         if not signature.modelled:
             name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
             self.unmodelled[name] += 1

@@ -80,7 +80,8 @@ class Weights:
             if place in self._seen:  # two names for the same bytes are one weight
                 return 0, 0
             self._seen.add(place)
-        return self._size(value)
+        parameters, size = self._size(value)
+        return (0 if value.meta.get("buffer") else parameters), size
 
     def _size(self, value: onnx_ir.Value) -> tuple[int, int]:
         if value.shape is None or value.dtype is None or not value.shape.is_static():
