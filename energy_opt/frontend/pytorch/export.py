@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +17,8 @@ from torch.utils import _pytree as pytree
 
 from energy_opt.frontend.pytorch.export_errors import refusal
 from energy_opt.frontend.pytorch.export_graph import Reader, Ref, is_ref
-from energy_opt.frontend.pytorch.export_sizes import Dynamic, Sizes
+from energy_opt.frontend.pytorch.export_sizes import Sizes
+from energy_opt.frontend.pytorch.inputs import Inputs, Leaf
 from energy_opt.frontend.pytorch.recording import Call, Recording
 
 _KINDS = {InputKind.PARAMETER: True, InputKind.BUFFER: False, InputKind.CONSTANT_TENSOR: False}
@@ -24,62 +27,44 @@ _SMALLEST = 3
 
 
 def export_module(
-    module: nn.Module,
-    args: Sequence[Any] = (),
-    kwargs: Mapping[str, Any] | None = None,
-    dynamic: Dynamic | None = None,
+    module: nn.Module, inputs: Inputs, name: str = "", reason: BaseException | None = None
 ) -> Recording:
-    """What torch.export says that the module does with these inputs, at sizes named by `dynamic`.
+    """What torch.export says that the module does in evaluation mode, at the free sizes of `inputs`.
 
-    Slower than recording (seconds), but it follows more: control flow as operators, sizes that depend on data.
+    Slower than recording (seconds), but it follows more: control flow as operators, sizes that depend on data. `reason`
+    is why the module could not be recorded, if that was tried.
 
     Raises:
         ModelError: torch.export cannot take the module, with torch's reason, the line it is about, and what to do.
     """
-    kwargs, dynamic = dict(kwargs or {}), dynamic or {}
-    if isinstance(module, torch.jit.ScriptModule):
-        raise refusal(module, TypeError("it is a torch.jit.ScriptModule"))
     try:
-        bound = inspect.signature(module.forward).bind(*args, **kwargs).arguments
-        names = _tensor_names(bound)
-        defaults = _defaults(names, dynamic)
-        grown = {name: _grown(tensor, dynamic.get(name, {})) for name, tensor in names.items()}
-        swap = {id(tensor): grown[name] for name, tensor in names.items()}
-        new_args, new_kwargs = pytree.tree_map_only(
-            torch.Tensor, lambda t: swap.get(id(t), t), (tuple(args), kwargs)
-        )
-        shapes = {key: _shapes(key, value, dynamic) for key, value in bound.items()}
-        wanted = shapes if any(dynamic.values()) else None
-        with torch.no_grad():
-            program = torch.export.export(
-                module, new_args, new_kwargs, dynamic_shapes=wanted, strict=False
-            )
+        with _evaluating(module), torch.no_grad():
+            args, kwargs = _examples(module, inputs)
+            shapes = _dynamic_shapes(module, inputs)
+            program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # noqa: BLE001 - the module's own code runs here and may raise anything
-        raise refusal(module, error) from None
-    recording = from_exported(program, dynamic)
-    for path, child in module.named_modules():
-        if path in recording.modules or path == "":
-            recording.modules[path] = type(child).__name__
-    for name, size in defaults.items():
-        if name in recording.dims:
-            recording.dims[name] = _with_default(recording.dims[name], size)
-    fixed = sorted(set(defaults) - set(recording.dims))
+        raise refusal(name or type(module).__name__, error, reason) from None
+    recording = from_exported(program, inputs.leaves)
+    recording.modules.setdefault("", type(module).__name__)
+    wanted = inputs.dims
+    fixed = [f"{dim} = {info.default}" for dim, info in wanted.items() if dim not in recording.dims]
     if fixed:
-        sizes = ", ".join(f"{name} is {defaults[name]}" for name in fixed)
-        recording.notes.append(f"the module takes one size only where it was to be free: {sizes}")
+        recording.notes.append(f"the module runs at one size only: {', '.join(fixed)}")
+    recording.dims = {dim: wanted.get(dim, info) for dim, info in recording.dims.items()}
     return recording
 
 
-def from_exported(program: ExportedProgram, dynamic: Dynamic | None = None) -> Recording:
-    """The graph of an exported program, with its decompositions or without, node for node.
+def from_exported(program: ExportedProgram, leaves: Sequence[Leaf] = ()) -> Recording:
+    """The graph of an exported program, with torch's decompositions or without, node for node.
 
-    Free axes of inputs are called what `dynamic` says, else what the program was exported with (`Dim("seq")`), else
-    `batch`, `seq`, or `INPUT_AXIS`. Sizes that depend on data are dims of origin `data`.
+    Free axes of inputs are called what `leaves` (the tensor inputs, in order) say, else what the program was exported
+    with (`Dim("seq")`), else `batch`, `seq`, or `INPUT_AXIS`. Sizes that depend on data are dims of origin `data`.
     """
     recording = Recording()
-    reader = Reader(recording, Sizes(recording, dynamic or {}))
+    reader = Reader(recording, Sizes(recording))
     signature = program.graph_signature
     specs = {spec.arg.name: spec for spec in signature.input_specs if hasattr(spec.arg, "name")}
+    told = iter(leaves)
     tied: dict[Any, Ref] = {}
     given: list[Any] = []
     for node in program.graph.nodes:
@@ -92,10 +77,12 @@ def from_exported(program: ExportedProgram, dynamic: Dynamic | None = None) -> R
                 tied[key] = reader.weight(spec.target, fake, parameter=_KINDS[spec.kind])
             given.append(tied[key])
         elif isinstance(fake, torch.Tensor):
+            leaf = next(told, None)
+            name, axes = (leaf.name, leaf.axes) if leaf is not None else (node.name, {})
             whole = not (fake.dtype.is_floating_point or fake.dtype.is_complex)
-            reader.sizes.read_input(node.name, fake.shape, integer=whole)
+            reader.sizes.read_input(name, fake.shape, axes, integer=whole)
             made = reader.tensor(fake)
-            recording.inputs.append((node.name, made.number))
+            recording.inputs.append((name, made.number))
             given.append(made)
         else:
             given.append(reader.tensors(fake))
@@ -134,43 +121,43 @@ def _calls(recording: Recording) -> Iterator[Call]:
 # -- inputs ----------------------------------------------------------------------------------------------------------
 
 
-def _tensor_names(bound: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """Tensor inputs by the name of their argument, those of `**kwargs` by their own."""
-    found: dict[str, torch.Tensor] = {}
-    for key, value in bound.items():
-        if isinstance(value, torch.Tensor):
-            found[key] = value
-        elif isinstance(value, dict):
-            found.update({k: v for k, v in value.items() if isinstance(v, torch.Tensor)})
-    return found
+@contextlib.contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    training = [child for child in module.modules() if child.training]
+    for child in training:
+        child.training = False
+    try:
+        yield
+    finally:
+        for child in training:
+            child.training = True
 
 
-def _shapes(key: str, value: Any, dynamic: Dynamic) -> Any:
-    """What torch.export calls dynamic shapes: for each tensor the axes that it may choose to keep free."""
-    if isinstance(value, torch.Tensor):
-        return dict.fromkeys(dynamic.get(key, {}), Dim.AUTO) or None
-    if isinstance(value, dict):
-        return {name: _shapes(name, item, dynamic) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_shapes("", item, dynamic) for item in value)
-    return None
+def _examples(module: nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The inputs where the module is, and large enough: a free axis of 0 or 1 is a constant to torch.export."""
+    weight = next(itertools.chain(module.parameters(), module.buffers()), None)
+    sizes = {name: max(int(info.default), _SMALLEST) for name, info in inputs.dims.items()}
+
+    def placed(tensor: torch.Tensor) -> torch.Tensor:
+        if weight is None or tensor.device == weight.device:
+            return tensor
+        return torch.zeros(tensor.shape, dtype=tensor.dtype, device=weight.device)
+
+    examples = inputs.at(sizes, real=True)
+    args, kwargs = pytree.tree_map_only(torch.Tensor, placed, examples)
+    return args, kwargs
 
 
-def _defaults(names: Mapping[str, torch.Tensor], dynamic: Dynamic) -> dict[str, int]:
-    return {
-        dim: int(tensor.shape[axis])
-        for name, tensor in names.items()
-        for axis, dim in dynamic.get(name, {}).items()
-    }
+def _dynamic_shapes(module: nn.Module, inputs: Inputs) -> Any:
+    """What torch.export calls dynamic shapes: by argument, for each tensor the axes that it may keep free."""
+    if not inputs.dims:
+        return None
+    leaves = iter(inputs.leaves)
 
+    def free(_: torch.Tensor) -> Any:
+        return dict.fromkeys(next(leaves).axes, Dim.AUTO) or None
 
-def _grown(tensor: torch.Tensor, axes: Mapping[int, str]) -> torch.Tensor:
-    """The tensor, or one like it without data where the example of a free axis is too small to stay free."""
-    shape = [max(n, _SMALLEST) if axis in axes else n for axis, n in enumerate(tensor.shape)]
-    return tensor if shape == list(tensor.shape) else tensor.new_zeros(shape)
-
-
-def _with_default(info: Any, size: int) -> Any:
-    import dataclasses
-
-    return dataclasses.replace(info, default=size)
+    flat, spec = pytree.tree_flatten((inputs.args, inputs.kwargs))
+    shapes = [free(leaf) if isinstance(leaf, torch.Tensor) else None for leaf in flat]
+    args, kwargs = pytree.tree_unflatten(shapes, spec)
+    return inspect.signature(module.forward).bind(*args, **kwargs).arguments

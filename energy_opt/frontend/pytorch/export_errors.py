@@ -7,7 +7,7 @@ import re
 import sysconfig
 import traceback
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from energy_opt.errors import ModelError
 
@@ -27,24 +27,29 @@ class Place(NamedTuple):
         return f"{where}: `{text}`" if text else where
 
 
-def refusal(module: Any, error: BaseException) -> ModelError:
-    """The ModelError that says why the module was not exported."""
-    name = type(module).__name__
+def refusal(name: str, error: BaseException, recording: BaseException | None = None) -> ModelError:
+    """The ModelError that says why a module was not exported; `recording` is why it was not recorded before."""
     chain = _chain(error)
-    reason, advice = _explained(chain)
+    known = _explained(chain)
     place = next((found for found in map(_place, chain) if found is not None), None)
+    if known is None:
+        known = f"it fails on these inputs with {type(error).__name__}: {_first(error)}", _RUN
+        if recording is not None and _first(recording) != _first(error):
+            known = f"{known[0]} (and when it is recorded: {_first(recording)})", _RUN
+            place = place or _place(recording)
+    reason, advice = known
     at = f"\n  at {place}" if place is not None else ""
     return ModelError(f"{name} cannot be turned into a graph: {reason}{at}\n  What to do: {advice}")
 
 
-def _explained(chain: list[BaseException]) -> tuple[str, str]:
+def _explained(chain: list[BaseException]) -> tuple[str, str] | None:
+    """What the error means and what to do about it, where it is one of those that torch is known for."""
     for kinds, pattern, reason, advice in _CASES:
         for error in chain:
             names = {kind.__name__ for kind in type(error).__mro__}
             if names & kinds or (pattern and re.search(pattern, str(error))):
                 return reason.format(_first(error)), advice
-    error = chain[0]
-    return f"it fails on these inputs with {type(error).__name__}: {_first(error)}", _RUN
+    return None
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -112,15 +117,8 @@ _OPERATOR = (
     "tell torch the shape of its result with torch.library.register_fake, and energy_opt what it costs with "
     "@energy_opt.rule."
 )
-_SCRIPT = "give the nn.Module that was scripted or traced; or export the ScriptModule to ONNX and analyze the file."
 
 _CASES: tuple[tuple[frozenset[str], str, str, str], ...] = (
-    (
-        frozenset(),
-        r"torch\.jit\.ScriptModule",
-        "{}, whose operators torch.export does not read",
-        _SCRIPT,
-    ),
     (
         frozenset({"GuardOnDataDependentSymNode"}),
         r"data-dependent",

@@ -12,9 +12,6 @@ from energy_opt.frontend.pytorch.recording import Recording
 from energy_opt.ir.dims import Dim, symbol
 from energy_opt.ir.graph import DimInfo
 
-Dynamic = Mapping[str, Mapping[int, str]]
-"""Names of dims: input name -> axis -> dim."""
-
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -24,25 +21,24 @@ class Sizes:
     `where` is the op whose results are read, for the sizes that only the data knows.
     """
 
-    def __init__(self, root: Recording, dynamic: Dynamic) -> None:
+    def __init__(self, root: Recording) -> None:
         self.where = ""
         self._root = root
-        self._dynamic = dynamic
         self._symbols: dict[sympy.Symbol, sympy.Symbol] = {}
         self._known: dict[Any, Dim] = {}
 
-    def read_input(self, name: str, shape: Any, *, integer: bool) -> None:
+    def read_input(self, name: str, shape: Any, axes: Mapping[int, str], *, integer: bool) -> None:
         """Name the symbols of an input's axes: as the caller says, else as the program does, else by custom."""
         for axis, size in enumerate(shape):
             expression = _expression(size)
             if not isinstance(expression, sympy.Symbol) or expression in self._symbols:
                 continue
-            wanted = self._dynamic.get(name, {}).get(axis) or _declared(size, name, axis)
+            wanted = axes.get(axis) or _declared(size, name, axis)
             if wanted is None:
                 free = [n for n in _custom(axis, len(shape), integer) if n not in self._root.dims]
                 wanted = free[0] if free else f"{name}_{axis}"
             self._symbols[expression] = symbol(wanted)
-            where = f"axis {axis} of {name}"
+            where = f"{name} axis {axis}"
             info = DimInfo(wanted, (), where, "input", _hint(size))
             self._root.dims.setdefault(wanted, info)
 

@@ -216,9 +216,7 @@ def _exported(module: nn.Module, inputs: Inputs, reason: Exception) -> Recording
     """The recording of torch.export, with a note that says why. Raises ModelError with torch's reason."""
     from energy_opt.frontend.pytorch import export
 
-    args, kwargs = inputs.at({name: int(info.default) for name, info in inputs.dims.items()}, real=True)
-    free = {leaf.name: dict(leaf.axes) for leaf in inputs.leaves}
-    recording = export.export_module(module, args, kwargs, free)
+    recording = export.export_module(module, inputs, reason=reason)
     said = " ".join(str(reason).split())[:200] or type(reason).__name__
     recording.notes.append(f"exported with torch.export, since recording could not follow: {said}")
     return recording

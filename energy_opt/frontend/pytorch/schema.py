@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-DROPPED = frozenset({"device", "layout", "pin_memory", "generator", "requires_grad"})
+DROPPED = frozenset(
+    {
+        "cudnn_enable",
+        "cudnn_enabled",
+        "device",
+        "generator",
+        "layout",
+        "pin_memory",
+        "requires_grad",
+    }
+)
 """Arguments that say nothing about the work."""
 
 SKIPPED = frozenset(
