@@ -6,6 +6,7 @@ package registers every rule; docs/ops.md states what they count.
 # ruff: noqa: F401  (importing a file registers its rules)
 
 from energy_opt.ir.rules import (
+    aten,
     attention,
     attention_sparse,
     contrib,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +36,11 @@ TABLES = (
     test_matmul,
     test_movement,
     test_norm_pool_reduction,
+    *(
+        importlib.import_module(f"tests.ir.rules.aten.{path.stem}")
+        for path in sorted((Path(__file__).parent / "aten").glob("test_*.py"))
+        if "\nCASES" in path.read_text(encoding="utf-8")  # the others need torch
+    ),
 )
 CASES = [row for table in TABLES for row in table.CASES]
 COUNTS = ("matmul_flops", "other_flops", "bytes_read", "bytes_written")
@@ -112,7 +119,10 @@ ATTRIBUTES = (
     "expert_weight_bits group is_causal k kernel_shape kernel_type kv_num_heads layout left_window_size "
     "local_window_size max_ngram_size mode nodes_treeids num_heads perm policy_mode q_num_heads qkv_hidden_sizes "
     "reduction right_window_size rotary_embedding_dim sampling_ratio size softcap sparse_block_size support_vectors "
-    "transA transB transBatchA tree_roots update_rule v_head_size window"
+    "transA transB transBatchA tree_roots update_rule v_head_size window "
+    "average_attn_weights beta bidirectional compute_mode dim dims_other dims_self dropout dropout_p expand1 expand2 "
+    "has_biases mask max_k max_seqlen_k n need_weights num_head num_layers output_mask p params path scale_a scale_b "
+    "sumdim train transposed use_gelu use_mask weight window_size_left window_size_right"
 ).split()
 VALUES: tuple[Any, ...] = (
     *(0, 1, 2, 3, 8, -1, -2, 1.5, True, None, "x", "gelu", b"nearest", (), (1,), (2, 2), (2, 2, 2)),
