@@ -21,6 +21,7 @@ DTYPES = {
     "u8": onnx_ir.DataType.UINT8,
     "i4": onnx_ir.DataType.INT4,
     "bool": onnx_ir.DataType.BOOL,
+    "c64": onnx_ir.DataType.COMPLEX64,
 }
 SYMBOLS = {name: symbol(name) for name in "bstp"}
 
