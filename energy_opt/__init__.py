@@ -6,17 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
+    "Cost",
+    "CrossCheck",
     "Device",
     "EnergyOptError",
     "Estimate",
     "Graph",
+    "Objective",
     "Runtime",
+    "Watch",
     "Workload",
     "__version__",
     "analyze",
+    "cross_check",
     "devices",
     "load",
     "passes",
+    "watch",
     "workload",
 ]
 
@@ -27,20 +33,29 @@ if TYPE_CHECKING:
     from energy_opt.estimators.estimate import Estimate
     from energy_opt.estimators.runtime import Runtime
     from energy_opt.frontend import load
+    from energy_opt.frontend.pytorch.crosscheck import CrossCheck, cross_check
     from energy_opt.ir.graph import Graph
     from energy_opt.ir.workload import Workload, workload
     from energy_opt.studies.analyze import analyze, devices
+    from energy_opt.studies.objective import Cost, Objective
+    from energy_opt.studies.watch import Watch, watch
 
 _HOME = {
+    "Cost": "energy_opt.studies.objective",
+    "CrossCheck": "energy_opt.frontend.pytorch.crosscheck",
     "Device": "energy_opt.estimators.device",
     "EnergyOptError": "energy_opt.errors",
     "Estimate": "energy_opt.estimators.estimate",
     "Graph": "energy_opt.ir.graph",
+    "Objective": "energy_opt.studies.objective",
     "Runtime": "energy_opt.estimators.runtime",
+    "Watch": "energy_opt.studies.watch",
     "Workload": "energy_opt.ir.workload",
     "analyze": "energy_opt.studies.analyze",
+    "cross_check": "energy_opt.frontend.pytorch.crosscheck",
     "devices": "energy_opt.studies.analyze",
     "load": "energy_opt.frontend",
+    "watch": "energy_opt.studies.watch",
     "workload": "energy_opt.ir.workload",
 }
 
@@ -53,7 +68,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("energy_opt.passes")
     if name not in _HOME:
         raise AttributeError(f"module 'energy_opt' has no attribute {name!r}")
-    if name in ("analyze", "Estimate"):
+    if name in ("analyze", "Estimate", "Objective", "watch"):
         # How an estimate shows itself in a terminal or a notebook lives above it, in report/.
         from energy_opt.estimators.estimate import Estimate
         from energy_opt.report.display import attach

@@ -114,6 +114,9 @@ def analyze(
     pue: Annotated[
         float | None, typer.Option(min=1.0, show_default=False, help="Power usage effectiveness of the data centre.")
     ] = None,
+    cross_check: Annotated[
+        bool, typer.Option("--cross-check", help="Also count FLOPs with fvcore and FlopCounterMode, op by op.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Totals only; no remarks.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every module and more ops; tracebacks.")] = False,
 ) -> None:  # fmt: skip
@@ -122,6 +125,9 @@ def analyze(
     changed = parse_settings(settings or [])
     import energy_opt as eo
 
+    if cross_check and format is Format.csv:
+        raise UsageError("--cross-check is a table of its own: use --format table or json")
+    checked = eo.cross_check(model, settings=changed, dims=dims).to_dict() if cross_check else None
     estimate = eo.analyze(
         eo.load(model, settings=changed) if changed else eo.load(model),
         device=device if device is not None else DEFAULT_DEVICE,
@@ -134,6 +140,8 @@ def analyze(
     answer["device"]["assumed"] = device is None
     if region is not None or requests is not None or pue is not None:
         answer["footprint"] = estimate.footprint(region or "world", requests or 1, pue)
+    if checked is not None:
+        answer["cross_check"] = checked
     if html is not None:
         from energy_opt.files import write_whole
         from energy_opt.report import html as page

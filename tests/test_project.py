@@ -20,8 +20,8 @@ HEAVY = [
 
 # The public names. A change here is a change of the API: it belongs into the changelog.
 API = {
-    "Device", "EnergyOptError", "Estimate", "Graph", "Runtime", "Workload", "__version__", "analyze",
-    "devices", "load", "passes", "workload",
+    "Cost", "CrossCheck", "Device", "EnergyOptError", "Estimate", "Graph", "Objective", "Runtime", "Watch",
+    "Workload", "__version__", "analyze", "cross_check", "devices", "load", "passes", "watch", "workload",
 }  # fmt: skip
 
 # Nothing of the machine that a file was made on: home folders and mounts, package indexes (the

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from energy_opt import units
-from energy_opt.report import text
+from energy_opt.report import crosscheck, text
 from energy_opt.report.escape import plain, shorten
 from energy_opt.report.tree import Node, group_ops, op_label, own_energy_j, tree
 from energy_opt.report.widgets import Bar, Name, columns
@@ -59,6 +59,9 @@ class _Report:
             yield bill
         if not self.quiet:
             yield from self._details(wide)
+        if "cross_check" in analysis:
+            yield Text()
+            yield crosscheck.render(analysis["cross_check"])
         yield Text()
         yield small_print(analysis, notes=not self.quiet)
 

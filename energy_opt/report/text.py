@@ -39,7 +39,9 @@ def model_name(analysis: Mapping[str, Any]) -> str:
     """The model as the user named it, without folders."""
     model = analysis.get("model") or {}
     source = str(model.get("source") or model.get("name") or "model")
-    return plain(source.replace("\\", "/").rstrip("/").rpartition("/")[2] or source, 120)
+    path, settings, more = source.partition(" --set ")
+    name = path.replace("\\", "/").rstrip("/").rpartition("/")[2] or path
+    return plain(name + settings + more, 120)
 
 
 def device_name(analysis: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -23,13 +24,19 @@ PRECISIONS: Mapping[str, str] = {"fp16": "cast-fp16", "bf16": "cast-bf16"}
 """What-if precisions and the pass that makes them. `as-is` is the model's own."""
 
 _DEFAULT_RUNTIME = {"onnx": "onnxruntime", "aten": "eager"}
+IN_MEMORY = " in memory"
+"""How the source of a model ends that no command line can name."""
+
 _WORTH_SAYING = 0.03  # a saving under 3 % is within any prediction's noise
 
 
 def analyze(
     model: Any,
-    device: str | Device = DEFAULT_DEVICE,
+    inputs: Any = None,
     *,
+    device: str | Device = DEFAULT_DEVICE,
+    dynamic: Any = None,
+    settings: Mapping[str, Any] | None = None,
     runtime: str | Runtime | None = None,
     precision: str = "as-is",
     strict: bool = False,
@@ -38,15 +45,23 @@ def analyze(
 ) -> Estimate:
     """Predicted time and energy of one inference.
 
-    `model` is a Graph or what `load` takes. The model's free dims are set by name (`batch=8, seq=128`), or in `dims`
-    where a name is not a Python word; an array makes every figure an array. A dim left free is 1.
+    `model` is a Graph or what `load` takes; a PyTorch module comes with example `inputs`, and `dynamic` and `settings`
+    are those of `load`. The model's free dims are set by name (`batch=8, seq=128`), or in `dims` where a name is not a
+    Python word; an array makes every figure an array. A dim left free has the size that the example inputs have; of a
+    file it is 1. A PyTorch module is priced as run eagerly, a file as run by ONNX Runtime, unless `runtime` says else.
 
     Raises:
         ModelError: the model cannot be read, or `strict` is set and an op has no rule.
         DimError: a dim that the model does not have, or that is not positive.
         DeviceError, UsageError: the device, runtime or precision is not known.
     """
-    graph = load(model)
+    if isinstance(inputs, (str, Device)):
+        named = inputs if isinstance(inputs, str) else inputs.name
+        raise UsageError(
+            f"the second argument of analyze is a module's example inputs, not {named!r}; "
+            f"a device is given by name: analyze(model, device={named!r})"
+        )
+    graph = load(model, inputs, dynamic=dynamic, settings=settings)
     given = {**(dims or {}), **sizes}
     named = device if isinstance(device, str) else device.name
     device = Device.load(device) if isinstance(device, str) else device
@@ -74,15 +89,34 @@ class _Setting:
     precision: str
     dims: Mapping[str, Any]
 
-    def command(self, source: str) -> str:
-        """The command line that prints the prediction for the model in that file."""
+    def command(self, graph: Graph) -> str:
+        """The command line that prints this prediction; the call, where the model has no name to type."""
+        if graph.source.endswith(IN_MEMORY):
+            return self._call(graph)
         device = shlex.quote(self.named)
-        parts = ["energy-opt analyze", shlex.quote(source), f"--device {device}"]
+        # What a config or a callable is called is typed as it is, its settings with it.
+        model = shlex.quote(graph.source) if graph.vocabulary == "onnx" else graph.source
+        parts = ["energy-opt analyze", model, f"--device {device}"]
         parts += [f"--dim {name}={size}" for name, size in self.dims.items()]
         parts.append(f"--runtime {self.runtime.name}")
         if self.precision != "as-is":
             parts.append(f"--precision {self.precision}")
         return " ".join(parts)
+
+    def _call(self, graph: Graph) -> str:
+        parts = [
+            "model" if graph.vocabulary == "onnx" else "model, inputs",
+            f"device={self.named!r}",
+        ]
+        words = all(name.isidentifier() and not keyword.iskeyword(name) for name in self.dims)
+        if words:
+            parts += [f"{name}={size}" for name, size in self.dims.items()]
+        else:
+            parts.append(f"dims={dict(self.dims)!r}")
+        parts.append(f"runtime={self.runtime.name!r}")
+        if self.precision != "as-is":
+            parts.append(f"precision={self.precision!r}")
+        return f"energy_opt.analyze({', '.join(parts)})"
 
 
 def _estimate(graph: Graph, setting: _Setting, *, strict: bool = False) -> Estimate:
@@ -141,7 +175,7 @@ def _advice(graph: Graph, setting: _Setting, base: Estimate) -> list[dict[str, A
                     "saving_j": saving_j,
                     "saving_fraction": fraction,
                     "basis": "modelled",
-                    "command": there.command(graph.source),
+                    "command": there.command(graph),
                 }
             )
     return sorted(found, key=lambda advice: -float(advice["saving_fraction"]))[:3]

@@ -1,0 +1,92 @@
+"""A cross-check as a terminal table: our FLOPs by operator beside other counters', and what each of them misses.
+
+Takes the JSON dict of a cross-check and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from energy_opt import units
+from energy_opt.report.escape import plain
+from energy_opt.report.widgets import Name, columns
+
+_SHORT = {
+    "flop_counter": "FlopCounterMode",
+    "flop_counter_math": "the same, meta",
+    "fvcore": "fvcore",
+}
+_EQUAL = 1e-3
+
+
+def render(found: Mapping[str, Any]) -> RenderableType:
+    """The table and a sentence for every counter."""
+    ran = [counter for counter in found["counters"] if "failed" not in counter]
+    heading = Text("Cross-check: FLOPs of matrix arithmetic, a multiply-add being 2", "bold")
+    table = columns(Name.column("  operator"), "ours", *(_short(c) for c in ran))
+    for row in found["operators"]:
+        cells = [_cell(row[counter["name"]], row["ours"]) for counter in ran]
+        table.add_row(Name(plain(row["operator"], 60), "  "), units.count(row["ours"]), *cells)
+    totals = [_cell(counter["total"], found["total"]) for counter in ran]
+    table.add_row(Name("total", "  "), units.count(found["total"]), *totals)
+    lines: list[RenderableType] = [heading, table]
+    for counter in found["counters"]:
+        lines.append(
+            Text.assemble("  ", (f"{plain(counter['label'], 100)}: ", "bold"), says(counter, found))
+        )
+    lines += [
+        Text.assemble("  ", ("Note: ", "yellow"), (plain(note, 400), "dim"))
+        for note in found["notes"]
+    ]
+    return Group(*lines)
+
+
+def says(counter: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """What a counter missed and counted otherwise, by name, and what it prints itself."""
+    if "failed" in counter:
+        return f"could not run this model ({plain(counter['failed'], 300)})."
+    return "; ".join(_findings(counter, found)) + "."
+
+
+def _findings(counter: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
+    rows = {row["operator"]: row for row in found["operators"]}
+    if counter["missed"]:
+        lost = sum(rows[name]["ours"] for name in counter["missed"])
+        share = units.share(lost / found["total"]) if found["total"] else "0 %"
+        yield f"counts nothing for {_names(counter['missed'])} ({share} of our FLOPs)"
+    other = []
+    for name in counter["different"]:
+        theirs, ours = rows[name][counter["name"]], rows[name]["ours"]
+        other.append(
+            f"{plain(name, 60)} ({units.share(theirs / ours)} of ours)"
+            if ours
+            else f"{plain(name, 60)} (we: none)"
+        )
+    if other:
+        yield f"counts differently: {', '.join(other)}"
+    if not counter["missed"] and not other:
+        yield "agrees on every operator"
+    printed = f"prints {units.count(counter['printed'])} {counter['printed_unit']}"
+    if counter["printed_other"]:
+        printed += f", {_names(counter['printed_other'])} included"
+    yield printed
+
+
+def _names(names: Any) -> str:
+    shown = [plain(name, 60) for name in names]
+    return ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")
+
+
+def _short(counter: Mapping[str, Any]) -> str:
+    return _SHORT.get(counter["name"], plain(counter["name"], 20))
+
+
+def _cell(theirs: float, ours: float) -> RenderableType:
+    if ours and not theirs:
+        return Text("missed", "bold yellow")
+    style = "" if abs(theirs - ours) <= _EQUAL * max(theirs, ours) else "yellow"
+    return Text(units.count(theirs), style)
