@@ -26,12 +26,15 @@ def load_config(source: Any, settings: Mapping[str, Any] | None = None) -> Graph
     Raises:
         ModelError, UsageError: what the message says; nothing of transformers' own comes through.
     """
+    require()
+    from energy_opt.frontend.huggingface.build import cacheless, unchecked
     from energy_opt.frontend.pytorch.modules import load_module
 
     made = prepare(source, settings)
-    return load_module(
-        made.module, made.inputs, dynamic=made.dynamic, source=made.source, notes=made.notes
-    )
+    with unchecked(), cacheless(made.module.config):
+        return load_module(
+            made.module, made.inputs, dynamic=made.dynamic, source=made.source, notes=made.notes
+        )
 
 
 def prepare(source: Any, settings: Mapping[str, Any] | None = None) -> Prepared:
@@ -57,11 +60,11 @@ def prepare(source: Any, settings: Mapping[str, Any] | None = None) -> Prepared:
     if isinstance(source, str):
         typed = spec(source, settings)
         made = config.make(sources.read(source), settings, source, notes)
-        module = build.build(made, source)
+        module = build.build(made, source, changed=bool(settings))
     else:
         module, typed = _from_object(source, settings, notes)
     tensors, dynamic = inputs.make(module, typed)
-    _remark(module.config, notes)
+    _remark(module, tensors, notes)
     return Prepared(module, tensors, dynamic, typed, notes)
 
 
@@ -107,17 +110,24 @@ def _from_object(source: Any, settings: dict[str, Any], notes: list[str]) -> tup
         fields = {**source.to_dict(), "model_type": source.model_type}
         fields.pop("auto_map", None)
         made = config.make(fields, settings, name, notes, type(source))
-        return build.build(made, name), name
+        return build.build(made, name, changed=bool(settings)), name
     raise UsageError(
         f"a {type(source).__module__}.{type(source).__qualname__} is no transformers config or model"
     )
 
 
-def _remark(config: Any, notes: list[str]) -> None:
-    quantized = getattr(config, "quantization_config", None)
+def _remark(module: Any, inputs: Mapping[str, Any], notes: list[str]) -> None:
+    quantized = getattr(module.config, "quantization_config", None)
     if quantized:
         method = quantized.get("quant_method") if isinstance(quantized, dict) else None
         notes.append(
             f"the config's weights are quantized ({method or 'method not stated'}); "
-            f"they are taken in {str(config.dtype).removeprefix('torch.')}"
+            f"they are taken in {str(module.config.dtype).removeprefix('torch.')}"
+        )
+    if getattr(module.config, "vision_config", None) and "input_ids" in inputs:
+        notes.append(
+            "seq counts the tokens that stand for the image"
+            if "pixel_values" in inputs
+            else "text alone, no image: how one is cut into patches is up to the model's preprocessing; to price it, "
+            "give the module with example inputs (python:package.module:callable)"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,6 +35,8 @@ def model_class(config: Any, source: str) -> Any:
     from transformers.models.auto import modeling_auto
 
     named = getattr(config, "architectures", None)
+    if isinstance(named, str):
+        named = [named]
     if named:
         return _named_class(config, str(named[0]), source)
     model_type = config.model_type
@@ -48,29 +51,43 @@ def model_class(config: Any, source: str) -> Any:
         order += _GENERATORS
     order += ["" if any(mapped(task) for task in _BASE_FIRST) and mapped("") else _TASKS[0]]
     order += [*_TASKS, ""]
-    name = next((found for task in order if (found := mapped(task))), None)
-    name = name or _any_class(config)
-    found = getattr(transformers, name, None) if name else None
-    if found is None:
-        raise ModelError(
-            f"{source}: transformers has no model for {type(config).__name__} alone; "
-            "name a class with --set architectures='[\"...\"]', or give python:package.module:callable"
-        )
-    return found
+    names = [found for task in order if (found := mapped(task))]
+    own = _classes_of(config)
+    # The mappings also list a part of a model (clip_text_model) under the class of the whole, and a whole under the
+    # class of its part (qwen3_5 under the one that generates from text alone).
+    for name in dict.fromkeys([*names, *own]):
+        try:
+            found = getattr(transformers, name, None) or getattr(_modeling(config), name, None)
+            made_from = getattr(found, "config_class", None)
+        except ImportError:  # a stand-in for what a missing package would make
+            continue
+        if made_from is not None and isinstance(config, made_from) and _runs(found):
+            return found
+    raise ModelError(
+        f"{source}: transformers has no model for {type(config).__name__} alone; "
+        "name a class with --set architectures='[\"...\"]', or give python:package.module:callable"
+    )
 
 
-def _any_class(config: Any) -> str | None:
-    """A class of the architecture that no mapping of transformers lists."""
-    return next(iter(_classes_of(config)), None)
+def _runs(found: Any) -> bool:
+    """Whether the class has a forward of its own: those that only generate have none."""
+    import torch
+
+    return getattr(found, "forward", None) is not torch.nn.Module.forward
+
+
+def _modeling(config: Any) -> Any:
+    """The module that defines the models of this config; None if it cannot be told or imported."""
+    name = type(config).__module__.replace(".configuration_", ".modeling_")
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
 
 
 def _classes_of(config: Any) -> list[str]:
-    module = type(config).__module__.replace(".configuration_", ".modeling_")
-    try:
-        names = importlib.import_module(module).__all__
-    except (ImportError, AttributeError):
-        return []
-    return [str(name) for name in names if not name.endswith("PreTrainedModel")]
+    names = getattr(_modeling(config), "__all__", [])
+    return [str(name) for name in names if not name.endswith(("PreTrainedModel", "Layer"))]
 
 
 def _named_class(config: Any, name: str, source: str) -> Any:
@@ -99,8 +116,10 @@ def _named_class(config: Any, name: str, source: str) -> Any:
     )
 
 
-def build(config: Any, source: str) -> Any:
+def build(config: Any, source: str, *, changed: bool = False) -> Any:
     """The module, on the meta device and in evaluation mode; no cache of keys and values is made when it runs.
+
+    `changed` says that a person's settings are in the config.
 
     Raises:
         ModelError, UsageError: no class for it, or sizes that its layers cannot have.
@@ -119,11 +138,18 @@ def build(config: Any, source: str) -> Any:
     except Exception as error:
         # Hundreds of architectures, and sizes from a person or a file: whatever a layer stumbles over, those are why.
         said = " ".join(str(error).split())[:400].rstrip(".")
-        raise ModelError(
+        if isinstance(error, (ZeroDivisionError, KeyError)):
+            zero = isinstance(error, ZeroDivisionError)
+            said = "a size or a number of heads is 0" if zero else f"there is no {said}"
+        kind = UsageError if changed else ModelError
+        raise kind(
             f"{source}: {chosen.__name__} cannot be built with these settings: "
-            f"{type(error).__name__}: {said or 'no reason given'}"
+            f"{said or type(error).__name__}"
         ) from error
     module.eval()
+    # Legacy constructors (torch.Tensor(4, 4)) make tensors on the CPU wherever they are told to.
+    if any(not tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
+        module.to("meta")
     return module
 
 
@@ -158,3 +184,31 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(before)
+
+
+@contextlib.contextmanager
+def unchecked() -> Iterator[None]:
+    """Inside, transformers does not compare values, such as how many tokens stand for an image: there are none."""
+    name = "TRANSFORMERS_DISABLE_TORCH_CHECK"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
+
+
+@contextlib.contextmanager
+def cacheless(config: Any) -> Iterator[None]:
+    """Inside, a model with this config keeps no cache of keys and values; afterwards it is as it was."""
+    each = [config, *(getattr(config, key, None) for key in config.sub_configs)]
+    kept = [one for one in each if getattr(one, "use_cache", None)]
+    no_cache(config)
+    try:
+        yield
+    finally:
+        for one in kept:
+            one.use_cache = True

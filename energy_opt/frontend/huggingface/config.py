@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from energy_opt.errors import EnergyOptError, ModelError, UsageError
 from energy_opt.frontend.huggingface import settings as setting
 from energy_opt.frontend.huggingface.build import quiet
+from energy_opt.frontend.huggingface.derived import MOST_LAYERS, follow
 
-_DEPTHS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
-_MOST_LAYERS = 10_000  # the deepest published model has a few hundred
+_COUNT = re.compile(
+    r"^(num|n|encoder|decoder)_(\w+_)?(layers?|heads?)$|^(hidden|intermediate|vocab)_size$|^n_embd$|^d_(model|ff)$"
+)
 
 
 def make(
@@ -30,9 +33,11 @@ def make(
     model_type = str(fields.pop("model_type"))
     config_class = config_class or _config_class(model_type, source)
     stated = setting.apply(fields, settings, config_class)
-    _fit_layers(fields, stated, config_class, settings, notes)
-    _check_safe(stated, source)
+    _check(stated, source)
+    if settings:
+        follow(fields, stated, config_class, settings, notes)
     config = _construct(config_class, stated, source, settings)
+    _check(config.to_dict(), source)
     return _without_timm(config, config_class, stated, source, settings, notes)
 
 
@@ -52,7 +57,7 @@ def _config_class(model_type: str, source: str) -> Any:
     if near:
         text += f"; did you mean {', '.join('hf:' + folded[name] for name in near)}?"
     raise UsageError(
-        f"{text}{'' if near else ';'} If a newer transformers has it, upgrade (pip install -U transformers); "
+        f"{text}{'' if near else '.'} If a newer transformers has it, upgrade (pip install -U transformers); "
         "if another package defines it, give python:package.module:callable; or export the model to ONNX"
     )
 
@@ -61,51 +66,7 @@ def _fold(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "").replace(".", "")
 
 
-def _fit_layers(
-    before: Mapping[str, Any],
-    after: dict[str, Any],
-    config_class: Any,
-    settings: Mapping[str, Any],
-    notes: list[str],
-) -> None:
-    """Fields that list something for each layer follow a changed number of layers."""
-    aliases = getattr(config_class, "attribute_map", {})
-    for name in {aliases.get(depth, depth) for depth in _DEPTHS}:
-        old, new = before.get(name), after.get(name)
-        if not (isinstance(old, int) and isinstance(new, int)) or old == new:
-            continue
-        for key, value in list(after.items()):
-            if (
-                isinstance(value, list)
-                and len(value) == old > 1
-                and key not in settings
-                and new > 0
-            ):
-                after[key] = _repeated(value, min(new, _MOST_LAYERS))
-                notes.append(f"{key} of the config lists {old} layers; it was continued to {new}")
-    for name, value in before.items():
-        inner = after.get(name)
-        if isinstance(value, dict) and isinstance(inner, dict) and inner != value:
-            nested = setting.nested_class(config_class, name, inner)
-            if nested is not None:
-                prefix = f"{name}."
-                own = {
-                    k.removeprefix(prefix): v for k, v in settings.items() if k.startswith(prefix)
-                }
-                _fit_layers(value, inner, nested, own, notes)
-
-
-def _repeated(layers: list[Any], count: int) -> list[Any]:
-    """The list cut, or continued with the shortest pattern that it repeats."""
-    period = next(
-        p
-        for p in range(1, len(layers) + 1)
-        if all(a == b for a, b in zip(layers, layers[p:], strict=False))
-    )
-    return [layers[i] if i < len(layers) else layers[i % period] for i in range(count)]
-
-
-def _check_safe(fields: Mapping[str, Any], source: str) -> None:
+def _check(fields: Mapping[str, Any], source: str) -> None:
     """Refuse what would make transformers fetch code, and sizes that nothing could hold."""
     for key in ("attn_implementation", "_attn_implementation", "experts_implementation"):
         value = fields.get(key)
@@ -117,17 +78,22 @@ def _check_safe(fields: Mapping[str, Any], source: str) -> None:
     dtype = fields.get("dtype") or fields.get("torch_dtype")
     if dtype is not None and dtype not in ("float32", "float16", "bfloat16", "float64", "auto"):
         raise UsageError(
-            f"{source}: dtype {dtype!r} is none that a model computes in; there are float32, float16, bfloat16, float64"
+            f"{source}: dtype {dtype!r} is none that a model computes in; "
+            "there are float32, float16, bfloat16, float64"
         )
     for key, value in fields.items():
         if isinstance(value, dict):
-            _check_safe(value, source)
-        elif (
-            key.endswith(("layers", "n_layer")) and isinstance(value, int) and value > _MOST_LAYERS
-        ):
-            raise UsageError(
-                f"{source}: {key} is {value}; {_MOST_LAYERS} layers are the most that are read"
-            )
+            _check(value, source)
+        elif isinstance(value, int) and _COUNT.search(str(key)):
+            if value < 0:
+                raise UsageError(f"{source}: {key} is {value}; a size cannot be negative")
+            if value > MOST_LAYERS and "layer" in key:
+                raise UsageError(f"{source}: {key} is {value}; {MOST_LAYERS} layers are the most")
+    heads, shared = (fields.get(key) for key in ("num_attention_heads", "num_key_value_heads"))
+    if isinstance(heads, int) and isinstance(shared, int) and 0 < shared < heads and heads % shared:
+        raise UsageError(
+            f"{source}: num_attention_heads ({heads}) is not a multiple of num_key_value_heads ({shared})"
+        )
 
 
 def _construct(
@@ -146,6 +112,8 @@ def _construct(
         # The fields come from a person or a file, and a config class may stumble over them in any way.
         said = " ".join(str(error.__cause__ or error).split())[:400].rstrip(".")
         kind = UsageError if settings else ModelError
+        if isinstance(error, ZeroDivisionError):
+            said = "a size or a number of heads is 0"
         raise kind(
             f"{source}: {config_class.__name__} does not take these settings: {said or type(error).__name__}"
         ) from error

@@ -19,9 +19,14 @@ _EVERYWHERE: dict[str, tuple[type, ...]] = {
     "experts_implementation": (str,),
     "dtype": (str,),
     "num_labels": (int,),
-    "rope_scaling": (dict,),
-    "rope_theta": (float, int),
-    "use_timm_backbone": (bool,),
+}
+# Settings that a class takes without a field of that name, by the field that shows it.
+_WITH: dict[str, dict[str, tuple[type, ...]]] = {
+    "backbone_config": {"backbone": (str,), "use_timm_backbone": (bool,)},
+    "num_channels": {
+        "image_size": (int, list)
+    },  # a network that takes any: the size of its example image
+    "rope_parameters": {"rope_theta": (float, int), "rope_scaling": (dict,)},
 }
 _RENAMED = {"torch_dtype": "dtype", "_attn_implementation": "attn_implementation"}
 _WORDS = {
@@ -32,6 +37,7 @@ _WORDS = {
     list: "a list in JSON, such as [1, 2]",
     dict: 'an object in JSON, such as {"a": 1}',
 }
+_DTYPES = {"fp32": "float32", "fp16": "float16", "half": "float16", "bf16": "bfloat16"}
 _BOOLS = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False}
 
 
@@ -57,12 +63,12 @@ def _set(fields: dict[str, Any], key: str, path: list[str], value: Any, config_c
         raise UsageError(_unknown(key, path[0], known, fields, config_class))
     if len(path) == 1:
         allowed = known.get(name, ())
-        fields[name] = _typed(key, value, allowed)
+        fields[name] = _typed(key, _spelt(name, value), allowed)
         _forget_alias(fields, name, config_class)
         return
     inner = fields.get(name)
     inner_class = nested_class(config_class, name, inner)
-    if inner_class is None and not isinstance(inner, dict):
+    if inner_class is None and not isinstance(inner, dict) and dict not in known.get(name, ()):
         raise UsageError(
             f"--set {key}: {path[0]} of {config_class.__name__} holds no config of its own"
         )
@@ -72,6 +78,16 @@ def _set(fields: dict[str, Any], key: str, path: list[str], value: Any, config_c
         inner[".".join(path[1:])] = _typed(key, value, ())
     else:
         _set(inner, key, path[1:], value, inner_class)
+
+
+def _spelt(name: str, value: Any) -> Any:
+    """Common spellings of a value: dtype=bf16, one class in `architectures`."""
+    text = str(value).strip().removeprefix("torch.")
+    if name == "dtype":
+        return _DTYPES.get(text, text)
+    if name == "architectures" and isinstance(value, str) and text.isidentifier():
+        return [text]
+    return value
 
 
 def _forget_alias(fields: dict[str, Any], name: str, config_class: Any) -> None:
@@ -95,9 +111,10 @@ def field_types(config_class: Any) -> dict[str, tuple[type, ...]]:
         for field in dataclasses.fields(config_class)
         if not field.name.startswith("_")
     }
-    if "num_channels" in found:  # a network that takes any size: the one of its example image
-        found.setdefault("image_size", (int, list))
-    return {**found, **_EVERYWHERE}
+    more = {
+        key: kinds for shown, each in _WITH.items() if shown in found for key, kinds in each.items()
+    }
+    return {**found, **{k: v for k, v in more.items() if k not in found}, **_EVERYWHERE}
 
 
 def _accepted(hint: Any) -> tuple[type, ...]:
@@ -109,6 +126,8 @@ def _accepted(hint: Any) -> tuple[type, ...]:
     if origin is typing.Literal:
         return tuple(dict.fromkeys(type(value) for value in typing.get_args(hint)))
     base = origin or hint
+    if typing.is_typeddict(base):
+        return (dict,)
     if base in (list, tuple):
         return (list,)
     if base in (bool, int, float, str, dict, type(None)):
@@ -183,5 +202,12 @@ def _unknown(
         return f"{text}, but there is {' and '.join(inside)}"
     if near:
         return f"{text}; did you mean {', '.join(near)}?"
-    sizes = [each for each, kinds in known.items() if int in kinds and bool not in kinds]
+    sizes = [
+        each
+        for each, kinds in known.items()
+        if int in kinds
+        and not {bool, float} & {*kinds}
+        and each not in _EVERYWHERE
+        and "_id" not in each
+    ]
     return f"{text}; its sizes are {', '.join(sizes[:24])}"

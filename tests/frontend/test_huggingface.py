@@ -1,0 +1,409 @@
+"""transformers configs: which class, which inputs, settings by type, and refusals that say what to do."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energy_opt.errors import EnergyOptError, ModelError, UsageError
+from energy_opt.frontend import huggingface
+from energy_opt.frontend.huggingface import prepare
+from tests import zoo
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+_TINY = {
+    "num_hidden_layers": 2,
+    "hidden_size": 32,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "vocab_size": 101,
+}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[..., str]:
+    """A config.json with these fields, or this text, as a path."""
+
+    def write(text: str | None = None, **fields: Any) -> str:
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps(fields) if text is None else text)
+        return str(path)
+
+    return write
+
+
+# -- the published models ------------------------------------------------------------------------------------------
+
+# Parameters of the published checkpoints, as their model cards give them. openai-gpt, whisper and wav2vec2 count tied
+# weights once and the untrained CTC head of 32 letters; deepseek_v3 is 671,026,419,200 less the 58 x 256 biases that
+# steer its router, which are buffers here; detr has 91 classes and no object.
+_PARAMETERS = {
+    "bert": 109_482_240,
+    "distilbert": 66_362_880,
+    "gpt2": 124_439_808,
+    "openai-gpt": 116_534_784,
+    "llama-1b": 1_235_814_400,
+    "llama-7b": 6_738_415_616,
+    "llama-70b": 70_553_706_496,
+    "mistral": 7_241_732_096,
+    "gemma": 8_537_680_896,
+    "qwen2": 7_615_616_512,
+    "qwen3": 8_190_735_360,
+    "mixtral": 46_702_792_704,
+    "deepseek_v3": 671_026_419_200 - 58 * 256,
+    "mamba": 129_135_360,
+    "t5": 222_903_552,
+    "bart": 406_291_456,
+    "whisper": 37_760_640,
+    "vit": 86_567_656,
+    "swin": 28_288_354,
+    "convnext": 28_589_128,
+    "resnet": 25_557_032,
+    "clip": 151_277_313,
+}
+
+
+@pytest.mark.parametrize("name", _PARAMETERS)
+def test_the_module_has_the_parameters_of_the_published_model(name: str) -> None:
+    module = prepare_full(name).module
+    assert sum(parameter.numel() for parameter in module.parameters()) == _PARAMETERS[name]
+
+
+def prepare_full(name: str) -> huggingface.Prepared:
+    return zoo.prepare(name, small=False)
+
+
+@pytest.mark.parametrize("name", zoo.NAMES)
+def test_modules_are_on_the_meta_device_for_inference_and_keep_no_cache(name: str) -> None:
+    made = zoo.prepare(name)
+    module = made.module
+    assert all(tensor.is_meta for tensor in (*module.parameters(), *module.buffers()))
+    assert not module.training
+    assert not getattr(module.config, "use_cache", False)
+    assert all(tensor.is_meta for tensor in made.inputs.values())
+    # Every input has a free batch, and every free axis is one of its tensor.
+    for key, tensor in made.inputs.items():
+        assert made.dynamic[key][0] == "batch"
+        assert all(axis < tensor.dim() for axis in made.dynamic[key])
+
+
+# -- the class and its inputs --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "inputs"),
+    [
+        ("bert", "BertModel", {"input_ids": (1, 128)}),
+        ("gpt2", "GPT2LMHeadModel", {"input_ids": (1, 128)}),
+        ("llama-1b", "LlamaForCausalLM", {"input_ids": (1, 128)}),
+        ("t5", "T5ForConditionalGeneration", {"input_ids": (1, 128), "decoder_input_ids": (1, 128)}),
+        ("bart", "BartForConditionalGeneration", {"input_ids": (1, 128), "decoder_input_ids": (1, 128)}),
+        # Two mel frames make one of the encoder's 60 positions.
+        ("whisper", "WhisperForConditionalGeneration", {"input_features": (1, 16, 120), "decoder_input_ids": (1, 128)}),
+        ("vit", "ViTForImageClassification", {"pixel_values": (1, 3, 32, 32)}),
+        ("detr", "DetrForObjectDetection", {"pixel_values": (1, 3, 64, 64)}),
+        ("wav2vec2", "Wav2Vec2ForCTC", {"input_values": (1, 16000)}),
+        # CLIP reads at most 77 tokens.
+        ("clip", "CLIPModel", {"input_ids": (1, 77), "pixel_values": (1, 3, 32, 32)}),
+    ],
+)  # fmt: skip
+def test_the_usual_class_of_an_architecture_and_its_inputs(
+    name: str, kind: str, inputs: dict[str, tuple[int, ...]]
+) -> None:
+    made = zoo.prepare(name)
+    assert type(made.module).__name__ == kind
+    assert {key: tuple(tensor.shape) for key, tensor in made.inputs.items()} == inputs
+    for key, tensor in made.inputs.items():
+        assert tensor.dtype == (torch.int64 if key.endswith("_ids") else torch.float32)
+
+
+def test_free_axes_have_the_names_that_people_type() -> None:
+    assert zoo.prepare("bert").dynamic == {"input_ids": {0: "batch", 1: "seq"}}
+    assert zoo.prepare("t5").dynamic == {
+        "input_ids": {0: "batch", 1: "seq"},
+        "decoder_input_ids": {0: "batch", 1: "decoder_seq"},
+    }
+
+
+def test_texts_are_no_longer_than_the_model_takes() -> None:
+    made = prepare("hf:bert", {**_TINY, "max_position_embeddings": 16})
+    assert tuple(made.inputs["input_ids"].shape) == (1, 16)
+
+
+def test_images_of_a_model_of_text_and_images_stand_in_its_text() -> None:
+    made = prepare(
+        "hf:llava",
+        {
+            "text_config": {"model_type": "llama", **_TINY},
+            "vision_config": {**_TINY, "model_type": "clip_vision_model", "image_size": 28, "patch_size": 14},
+            "image_seq_length": 4,
+        },
+    )  # fmt: skip
+    assert tuple(made.inputs["pixel_values"].shape) == (1, 3, 28, 28)
+    assert tuple(made.inputs["input_ids"].shape) == (1, 4 + 128)
+
+
+def test_architectures_choose_the_class(config: Callable[..., str]) -> None:
+    path = config(model_type="bert", architectures=["BertForMaskedLM"], **_TINY)
+    assert type(prepare(path).module).__name__ == "BertForMaskedLM"
+    settings = {"architectures": '["BertForSequenceClassification"]', "num_labels": "7"}
+    module = prepare(path, settings).module
+    assert type(module).__name__ == "BertForSequenceClassification"
+    assert module.classifier.out_features == 7
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ({}, "float32"),
+        ({"torch_dtype": "bfloat16"}, "bfloat16"),
+        ({"dtype": "float16"}, "float16"),
+        ({"dtype": "auto"}, "float32"),
+    ],
+)
+def test_weights_have_the_dtype_of_the_config(
+    config: Callable[..., str], stated: dict[str, str], expected: str
+) -> None:
+    module = prepare(config(model_type="llama", **_TINY, **stated)).module
+    assert {p.dtype for p in module.parameters()} == {getattr(torch, expected)}
+
+
+def test_a_directory_is_read_as_its_config(config: Callable[..., str]) -> None:
+    path = Path(config(model_type="bert", **_TINY))
+    assert prepare(str(path.parent)).module.config.hidden_size == 32
+
+
+def test_configs_and_models_in_memory() -> None:
+    config = transformers.BertConfig(**_TINY)
+    made = prepare(config, {"num_hidden_layers": 1})
+    assert (made.module.config.num_hidden_layers, config.num_hidden_layers) == (1, 2)
+    assert config.use_cache  # the config of the caller is left as it is
+    with torch.device("meta"):
+        model = transformers.BertModel(config)
+    made = prepare(model)
+    assert made.module is model
+    assert list(made.inputs) == ["input_ids"]
+    with pytest.raises(UsageError, match="already built"):
+        prepare(model, {"num_hidden_layers": 1})
+
+
+def test_quantized_weights_are_said_to_be_priced_as_stored_in_the_dtype(
+    config: Callable[..., str],
+) -> None:
+    path = config(
+        model_type="llama", torch_dtype="float16", quantization_config={"quant_method": "gptq"}, **_TINY
+    )  # fmt: skip
+    (note,) = prepare(path).notes
+    assert "gptq" in note
+    assert "float16" in note
+
+
+# -- settings ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "settings", "field", "expected"),
+    [
+        ("hf:bert", {"num_hidden_layers": "3"}, "num_hidden_layers", 3),
+        ("hf:bert", {"num_hidden_layers": 3}, "num_hidden_layers", 3),
+        ("hf:bert", {"layer_norm_eps": "0"}, "layer_norm_eps", 0.0),
+        ("hf:bert", {"hidden_act": "relu"}, "hidden_act", "relu"),
+        ("hf:bert", {"is_decoder": "true"}, "is_decoder", True),
+        ("hf:llama", {"num_key_value_heads": "none"}, "num_key_value_heads", 4),
+        ("hf:gpt2", {"num_hidden_layers": "3"}, "n_layer", 3),  # the name that all configs share
+        ("hf:llama", {"rope_parameters.rope_theta": "5e5"}, "rope_parameters", {"rope_theta": 5e5}),
+        ("hf:resnet", {"depths": "[1, 1, 1, 1]"}, "depths", [1, 1, 1, 1]),
+        ("hf:bert", {"dtype": "bf16"}, "dtype", "bfloat16"),
+    ],
+)  # fmt: skip
+def test_settings_have_the_type_of_their_field(
+    spec: str, settings: dict[str, Any], field: str, expected: Any
+) -> None:
+    tiny = {"n_embd": 32, "n_head": 4} if spec == "hf:gpt2" else _TINY
+    tiny = {} if spec == "hf:resnet" else tiny
+    found = getattr(prepare(spec, {**tiny, **settings}).module.config, field)
+    found = str(found).removeprefix("torch.") if field == "dtype" else found
+    if isinstance(found, dict):
+        found = {key: found[key] for key in expected}
+    assert (type(found), found) == (type(expected), expected)
+
+
+def test_a_field_of_a_nested_config_is_set_by_its_path() -> None:
+    settings = {
+        f"{part}_config.{key}": value for part in ("text", "vision") for key, value in _TINY.items()
+    }
+    del settings["vision_config.vocab_size"]
+    config = prepare("hf:clip", settings).module.config  # fmt: skip
+    assert (config.text_config.hidden_size, config.vision_config.num_hidden_layers) == (32, 2)
+    assert config.text_config.max_position_embeddings == 77  # the rest is as it was
+
+
+def test_what_a_config_derives_follows_the_settings(config: Callable[..., str]) -> None:
+    # The file states what it would have derived: 32 / 4 heads, as many keys as heads, a kind for each layer.
+    path = config(
+        model_type="qwen2", **_TINY, num_key_value_heads=4,
+        layer_types=["full_attention", "sliding_attention"], use_sliding_window=True,
+    )  # fmt: skip
+    made = prepare(path, {"num_hidden_layers": "5", "max_window_layers": "1"})
+    full, sliding = "full_attention", "sliding_attention"
+    assert made.module.config.layer_types == [full, sliding, full, sliding, full]
+    assert any("layer_types" in note for note in made.notes)
+    path = config(model_type="llama", **_TINY, head_dim=8, num_key_value_heads=4)
+    made = prepare(path, {"num_attention_heads": "2"})
+    assert (made.module.config.head_dim, made.module.config.num_key_value_heads) == (16, 2)
+    # What the file states otherwise, it means.
+    path = config(model_type="llama", **_TINY, head_dim=24, num_key_value_heads=1)
+    made = prepare(path, {"num_attention_heads": "2"})
+    assert (made.module.config.head_dim, made.module.config.num_key_value_heads) == (24, 1)
+
+
+def test_the_source_is_what_one_types() -> None:
+    settings = {**_TINY, "architectures": ["BertForMaskedLM"]}
+    made = prepare(
+        "hf:bert", {"num_hidden_layers": "2", "architectures": settings["architectures"]}
+    )
+    assert made.source == (
+        "hf:bert --set num_hidden_layers=2 --set 'architectures=[\"BertForMaskedLM\"]'"
+    )
+
+
+# -- refusals ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"hiden_size": "8"}, "did you mean hidden_size"),
+        ({"zzz": "8"}, "its sizes are vocab_size, hidden_size"),
+        ({"hidden_size": "abc"}, "takes a whole number, not 'abc'"),
+        ({"num_hidden_layers": "2.5"}, "takes a whole number, not '2.5'"),
+        ({"hidden_size": "100"}, "not a multiple of the number of attention heads (12)"),
+        ({"num_hidden_layers": "-1"}, "cannot be negative"),
+        ({"hidden_size": "0"}, "a number of heads is 0"),
+        ({"num_hidden_layers": "1000000"}, "10000 layers are the most"),
+        ({"hidden_size": "1200000000000"}, "overflow"),
+        ({"hidden_size.x": "1"}, "holds no config of its own"),
+        ({".": "1"}, "a name is missing"),
+        ({"hidden_act": "nope"}, "'nope'"),
+        ({"dtype": "manual_seed"}, "there are float32, float16"),
+        ({"attn_implementation": "kernels-community/flash-attn"}, "never fetched"),
+        ({"architectures": "GPT2Model"}, "is made from a GPT2Config"),
+        ({"architectures": "BertForFoo"}, "does not have"),
+        ({"architectures": "os"}, "does not have"),
+    ],
+)
+def test_settings_that_make_no_model(settings: dict[str, str], says: str) -> None:
+    with pytest.raises(EnergyOptError) as caught:
+        prepare("hf:bert", settings)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_heads_that_cannot_share_keys_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"num_attention_heads \(32\) is not a multiple"):
+        prepare("hf:llama", {"num_key_value_heads": "5"})
+
+
+def test_a_field_of_a_nested_config_is_pointed_to() -> None:
+    with pytest.raises(UsageError, match=r"there is .*text_config\.hidden_size"):
+        prepare("hf:clip", {"hidden_size": "8"})
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("hf:lama", "did you mean hf:llama"),
+        ("hf:", "a name is missing"),
+        ("hf:meta-llama/Llama-3.1-8B", "download the model's config.json"),
+        ("hf:qwertzuiop", "python:package.module:callable"),
+    ],
+)
+def test_names_that_no_architecture_has(name: str, says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        prepare(name)
+    assert says in str(caught.value)
+
+
+def test_spelling_of_names_is_forgiven() -> None:
+    assert type(prepare("hf:OpenAI_GPT").module).__name__ == "OpenAIGPTLMHeadModel"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("[]", "a config is a JSON object"),
+        ("{}", "it has no model_type"),
+        ('{"_class_name": "UNet2DConditionModel"}', "it has no model_type"),
+        ('{"model_type": 5}', "it has no model_type"),
+        ('{"model_type": "nobody_has_this"}', "has no architecture"),
+        ('{"model_type": "llama", "auto_map": {"AutoModel": "a--b.C"}}', "never run here"),
+        ('{"model_type": "llama", "hidden_size": "x"}', "expected int, got str"),
+        ('{"model_type": "llama", "hidden_size": 1e400}', "expected int, got float"),
+        ('{"model_type": "llama", "num_hidden_layers": -3}', "cannot be negative"),
+        ('{"model_type": "llama", "_attn_implementation": "a/b"}', "never fetched"),
+        ('{"model_type": "llama", "dtype": ["float32"]}', "there are float32"),
+        ('{"model_type": "bert", "architectures": [5]}', "does not have"),
+    ],
+)
+def test_files_that_are_no_config_or_want_more_than_reading(
+    config: Callable[..., str], text: str, says: str
+) -> None:
+    with pytest.raises(EnergyOptError) as caught:
+        prepare(config(text))
+    assert says in str(caught.value)
+
+
+def test_directories_and_files_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"holds no config\.json"):
+        prepare(str(tmp_path))
+    with pytest.raises(ModelError, match="no such file"):
+        prepare(str(tmp_path / "none.json"))
+
+
+def test_a_backbone_of_timm_is_built_without_it(
+    config: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    # As facebook/detr-resnet-50 states it; 41.5 million parameters are what its paper gives (table 1).
+    path = config(
+        model_type="detr", use_timm_backbone=True, backbone="resnet50", use_pretrained_backbone=True,
+        backbone_config=None, num_labels=91,
+    )  # fmt: skip
+    made = prepare(path)
+    count = sum(parameter.numel() for parameter in made.module.parameters())
+    assert count == pytest.approx(41.5e6, rel=0.005)
+    assert "resnet50" in made.notes[0]
+
+
+@pytest.mark.parametrize("missing", ["torch", "transformers"])
+def test_without_the_extra_one_sentence_says_what_to_install(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(UsageError) as caught:
+        huggingface.load_config("hf:bert")
+    assert missing in str(caught.value)
+    assert "pip install 'energy-opt[torch]'" in str(caught.value)
+
+
+def test_nothing_is_left_changed_for_the_rest_of_the_process() -> None:
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE, torch.get_default_dtype(), torch.get_default_device()
+    prepare("hf:llama", {**_TINY, "dtype": "bfloat16"})
+    with pytest.raises(EnergyOptError):
+        prepare("hf:llama", {**_TINY, "vocab_size": "0", "hidden_act": "nope"})
+    assert (
+        constants.HF_HUB_OFFLINE,
+        torch.get_default_dtype(),
+        torch.get_default_device(),
+    ) == before
