@@ -27,7 +27,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from energy_opt.frontend.pytorch.recording import Weight
 from energy_opt.frontend.pytorch.replay import Group, Replay, Replayer, repeated
 
-_DROPPED = frozenset({"device", "layout", "pin_memory", "generator", "requires_grad"})
+_DROPPED = frozenset(
+    {"device", "layout", "pin_memory", "generator", "requires_grad", "cudnn_enable", "cudnn_enabled"}
+)
 _SKIPPED = frozenset(
     {"aten::_assert_tensor_metadata", "aten::_assert_async", "aten::_assert_scalar", "aten::sym_constrain_range",
      "aten::sym_constrain_range_for_size"}
@@ -111,8 +113,10 @@ class Recorder:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self.paths: dict[nn.Module, str] = {}
-        for path, child in module.named_modules():
-            self.paths.setdefault(child, path)
+        self._shared: dict[nn.Module, list[str]] = {}
+        for path, child in module.named_modules(remove_duplicate=False):
+            if self.paths.setdefault(child, path) != path:
+                self._shared.setdefault(child, [self.paths[child]]).append(path)
         self.weights: dict[int, Weight] = {}
         self.weight_types: dict[int, tuple[tuple[int, ...], torch.dtype]] = {}
         self._numbers: dict[int, int] = {}  # id of a weight -> its number
@@ -154,7 +158,7 @@ class Recorder:
             Unrecordable: a higher-order operator was called, or torch is not as this file knows it.
             Exception: whatever the module raises, which on the meta device includes reading a tensor's values.
         """
-        mode = Mode(self.paths, self._numbers)
+        mode = Mode(self.paths, self._shared, self._numbers)
         replayer = Replayer(mode, self._groups, self.weights_of, verify=not self._verified)
         leaves = pytree.tree_leaves((list(args), dict(kwargs)))
         inputs = [mode.take_in(leaf) for leaf in leaves if isinstance(leaf, torch.Tensor)]
@@ -208,9 +212,15 @@ def _meta(tensor: torch.Tensor) -> torch.Tensor:
 class Mode(SchemaCheckMode):  # type: ignore[misc]
     """The dispatch mode that writes calls down. A schema-check mode by class: torch allows few at this key."""
 
-    def __init__(self, paths: Mapping[nn.Module, str], weights: Mapping[int, int]) -> None:
+    def __init__(
+        self,
+        paths: Mapping[nn.Module, str],
+        shared: Mapping[nn.Module, list[str]],
+        weights: Mapping[int, int],
+    ) -> None:
         TorchDispatchMode.__init__(self, _dispatch_key=torch._C.DispatchKey.PreDispatch)
         self.paths = paths
+        self._shared = shared
         self.root = next(iter(paths))
         self.steps: list[Step | Replay] = []
         self.constants: dict[int, tuple[tuple[int, ...], torch.dtype]] = {}
@@ -218,6 +228,9 @@ class Mode(SchemaCheckMode):  # type: ignore[misc]
         self._ids = dict(weights)
         self._kept: list[torch.Tensor] = []
         self._weights = len(weights)
+        self._alive: list[torch.Tensor] = []
+        self._muted = False
+        self._made: dict[int, int] = {}  # storage of what a factory made -> its number
         self._moved: dict[int, torch.Tensor] = {}
 
     @property
@@ -235,9 +248,25 @@ class Mode(SchemaCheckMode):  # type: ignore[misc]
         """The number of a tensor; one that nobody made is a constant."""
         number = self._ids.get(id(tensor))
         if number is None:
+            # torch wraps what a factory made once more, so that it comes back as another object.
+            number = self._made.get(tensor.untyped_storage()._cdata)
+            if number is not None:
+                self._ids[id(tensor)] = number
+                self._alive.append(tensor)
+        if number is None:
             number = self.take_in(tensor)
             self.constants[number] = (tuple(tensor.shape), tensor.dtype)
         return number
+
+    def likeness(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor of the same kind, of whose making nothing is written down."""
+        self._muted = True
+        try:
+            return torch.empty_strided(
+                tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device
+            )
+        finally:
+            self._muted = False
 
     def rewind(
         self, step: int, count: int, tensors: Sequence[torch.Tensor], numbers: Sequence[int]
@@ -260,7 +289,7 @@ class Mode(SchemaCheckMode):  # type: ignore[misc]
             if not hasattr(function, "_schema"):
                 raise Unrecordable(f"the higher-order operator {function} was called")
             schema = _SCHEMAS[function] = Schema(function)
-        if schema.skipped:
+        if schema.skipped or self._muted:
             return function(*args, **kwargs)
         tensors, values = schema.bind(args, kwargs)
         metas = [t.is_meta for t in tensors if t is not None]
@@ -274,6 +303,8 @@ class Mode(SchemaCheckMode):  # type: ignore[misc]
         reuses = schema.reuses(made, tensors)
         types = tuple([(tuple(t.shape), t.dtype) for t in made])
         outputs = tuple([self.take_in(t) for t in made])
+        if schema.factory:
+            self._made.update((t.untyped_storage()._cdata, n) for t, n in zip(made, outputs, strict=True))
         self.steps.append(Step(schema, inputs, values, outputs, types, self.path, reuses))
         return result
 
@@ -294,7 +325,11 @@ class Mode(SchemaCheckMode):  # type: ignore[misc]
 
         def enter(module: nn.Module, _: object) -> None:
             stack.append(self.path)
-            self.path = self.paths.get(module, self.path)
+            path = self.paths.get(module, self.path)
+            if module in self._shared:  # it works for the one that calls it
+                inside = (p for p in self._shared[module] if p.startswith(f"{self.path}."))
+                path = next(inside, path)
+            self.path = path
 
         def leave(*_: object) -> None:
             self.path = stack.pop()
@@ -308,7 +343,7 @@ class Mode(SchemaCheckMode):  # type: ignore[misc]
 class Schema:
     """How an operator's arguments are bound: which are tensors, and the name and default of the others."""
 
-    __slots__ = ("_aliases", "_plan", "domain", "full_name", "name", "names", "overload", "skipped", "writes")
+    __slots__ = ("_aliases", "_plan", "domain", "factory", "full_name", "name", "names", "overload", "skipped", "writes")
 
     def __init__(self, function: Any) -> None:
         schema = function._schema
@@ -316,6 +351,7 @@ class Schema:
         self.domain, _, self.name = schema.name.partition("::")
         self.overload = schema.overload_name
         self.skipped = schema.name in _SKIPPED
+        self.factory = any(argument.name == "pin_memory" for argument in schema.arguments)
         self.writes = any(
             a.alias_info is not None and a.alias_info.is_write for a in schema.arguments
         )

@@ -9,6 +9,7 @@ number is checked: the second and the last layer of a group are run too and comp
 from __future__ import annotations
 
 import contextlib
+import functools
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -102,6 +103,8 @@ def _described(value: Any) -> Any:
         return type(value)
     if isinstance(value, torch.Tensor):
         return (tuple(value.shape), value.dtype)
+    if isinstance(value, functools.partial):
+        return (id(value.func), *map(_described, (*value.args, *sorted(value.keywords.items()))))
     return id(value)
 
 
@@ -218,9 +221,7 @@ class Replayer:
         leaves = []
         for leaf, number in zip(template.leaves, template.numbers, strict=True):
             if number is not None and number not in given_back and number >= template.born:
-                given_back[number] = likeness = torch.empty_strided(
-                    leaf.shape, leaf.stride(), dtype=leaf.dtype, device=leaf.device
-                )
+                given_back[number] = likeness = mode.likeness(leaf)
                 leaving.append((number, mode.take_in(likeness)))
             leaves.append(leaf if number is None else given_back.get(number, leaf))
         paths = mode.paths
