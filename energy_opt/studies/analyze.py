@@ -127,6 +127,7 @@ def _estimate(graph: Graph, setting: _Setting, *, strict: bool = False) -> Estim
                 f"precision {setting.precision!r} is not known; there are as-is, {', '.join(PRECISIONS)}"
             )
         graph = passes.run(graph, [PRECISIONS[setting.precision]])
+    graph = graph.at(setting.dims)
     work = workload(passes.run(graph, setting.runtime.fusions), strict=strict)
     result = estimate(work, setting.device, setting.runtime, setting.dims)
     result.precision = setting.precision
@@ -159,7 +160,8 @@ def _advice(graph: Graph, setting: _Setting, base: Estimate) -> list[dict[str, A
     here = replace(setting, dims=bound)
     found: list[dict[str, Any]] = []
     for title, detail, there, samples in _candidates(graph, here):
-        if replace(there, dims=bound) == here:  # the rows are the same, only their sizes change
+        same_rows = replace(there, dims=bound) == here and graph.at(there.dims) is graph.at(bound)
+        if same_rows:
             other = estimate(base.workload, there.device, there.runtime, there.dims)
         else:
             other = _estimate(graph, there)

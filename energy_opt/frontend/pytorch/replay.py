@@ -99,8 +99,10 @@ def _described(value: Any) -> Any:
         return (type(value), value)
     if isinstance(value, (list, tuple)) and all(isinstance(item, _SIMPLE) for item in value):
         return (type(value), tuple(value))
-    if isinstance(value, (dict, set)) and not value:
-        return type(value)
+    if isinstance(value, dict) and not value:
+        return dict
+    if isinstance(value, (set, frozenset)) and all(isinstance(item, _SIMPLE) for item in value):
+        return frozenset(value)
     if isinstance(value, torch.Tensor):
         return (tuple(value.shape), value.dtype)
     if isinstance(value, functools.partial):
