@@ -121,13 +121,13 @@ class _Setting:
 
 def _estimate(graph: Graph, setting: _Setting, *, strict: bool = False) -> Estimate:
     setting.runtime.check(graph.vocabulary)
+    graph = graph.at(setting.dims)
     if setting.precision != "as-is":
         if setting.precision not in PRECISIONS:
             raise UsageError(
                 f"precision {setting.precision!r} is not known; there are as-is, {', '.join(PRECISIONS)}"
             )
         graph = passes.run(graph, [PRECISIONS[setting.precision]])
-    graph = graph.at(setting.dims)
     work = workload(passes.run(graph, setting.runtime.fusions), strict=strict)
     result = estimate(work, setting.device, setting.runtime, setting.dims)
     result.precision = setting.precision
