@@ -7,6 +7,7 @@ copied, and the module is left as it was.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from energy_opt.errors import DimError, UsageError
+from energy_opt.errors import DimError, ModelError, UsageError
 from energy_opt.frontend.pytorch import points
 from energy_opt.frontend.pytorch.fit import Point, Unresolved
 from energy_opt.frontend.pytorch.inputs import Inputs
@@ -67,8 +68,9 @@ def load_module(
 def _graph(module: nn.Module, inputs: Inputs, name: str, notes: Sequence[str]) -> Graph:
     """The graph, recorded or exported, with the means to make it for sizes that change which operators run."""
     try:
-        recorded = record(module, inputs)
-        recording, structural = recorded.recording, recorded.structural
+        recording, structural = record(module, inputs)
+    except Unresolved as error:
+        recording, structural = _with_fewer_dims(module, inputs, error)
     except Exception as error:  # noqa: BLE001 - a module is anybody's code, and the meta device has no values
         recording, structural = _exported(module, inputs, error), {}
     recording.notes[:0] = notes
@@ -165,8 +167,12 @@ def _at_any_sizes(recorder: Recorder, inputs: Inputs) -> tuple[Recording, Run, l
     failed: Exception | None = None
     for sizes in points.options({name: int(info.default) for name, info in inputs.dims.items()}):
         try:
-            return _solved(recorder, inputs, sizes)
-        except (Unrecordable, Branches):
+            recording, run, ones = _solved(recorder, inputs, sizes)
+            if failed is not None:
+                multiples = (f"{name} of {info.default}" for name, info in inputs.dims.items())
+                recording.notes.append(f"followed at multiples only: {', '.join(multiples)}")
+            return recording, run, ones
+        except (Unrecordable, Unresolved, Branches):
             raise
         except Exception as error:  # noqa: BLE001 - some modules take only certain sizes, so others are tried
             failed = failed or error
@@ -217,6 +223,27 @@ def _exported(module: nn.Module, inputs: Inputs, reason: Exception) -> Recording
     from energy_opt.frontend.pytorch import export
 
     recording = export.export_module(module, inputs, reason=reason)
-    said = " ".join(str(reason).split())[:200] or type(reason).__name__
-    recording.notes.append(f"exported with torch.export, since recording could not follow: {said}")
+    said = " ".join(str(reason).split()) or type(reason).__name__
+    recording.notes.append(
+        f"exported with torch.export, since recording could not follow: {textwrap.shorten(said, 160, placeholder=' ...')}"
+    )
     return recording
+
+
+def _with_fewer_dims(module: nn.Module, inputs: Inputs, reason: Unresolved) -> Recorded:
+    """What torch.export makes of sizes that have no simple formula; else every size of one dim is a graph of its own."""
+    try:
+        recording = _exported(module, inputs, reason)
+        if set(recording.dims) >= set(inputs.dims):
+            return Recorded(recording, {})
+    except ModelError:
+        pass  # then it is worth saying only if nothing else helps
+    dims = inputs.dims
+    for name in reversed(dims):
+        try:
+            recording, structural = record(module, inputs.fixed({name: int(dims[name].default)}))
+        except Unresolved:
+            continue
+        recording.dims = dims
+        return Recorded(recording, {**structural, name: None})
+    return Recorded(_exported(module, inputs, reason), {})
