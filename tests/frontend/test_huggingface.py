@@ -137,6 +137,13 @@ def test_texts_are_no_longer_than_the_model_takes() -> None:
     assert tuple(made.inputs["input_ids"].shape) == (1, 16)
 
 
+def test_sizes_of_images_and_sounds_that_a_model_does_not_fix_are_settings() -> None:
+    made = prepare("hf:resnet", {"image_size": "64"})
+    assert tuple(made.inputs["pixel_values"].shape) == (1, 3, 64, 64)
+    made = prepare("hf:wav2vec2", {**_TINY, "samples": "4000"})
+    assert tuple(made.inputs["input_values"].shape) == (1, 4000)
+
+
 def test_images_of_a_model_of_text_and_images_stand_in_its_text() -> None:
     made = prepare(
         "hf:llava",

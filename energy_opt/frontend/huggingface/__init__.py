@@ -27,11 +27,11 @@ def load_config(source: Any, settings: Mapping[str, Any] | None = None) -> Graph
         ModelError, UsageError: what the message says; nothing of transformers' own comes through.
     """
     require()
-    from energy_opt.frontend.huggingface.build import cacheless, unchecked
+    from energy_opt.frontend.huggingface.build import cacheless, quiet, unchecked
     from energy_opt.frontend.pytorch.modules import load_module
 
     made = prepare(source, settings)
-    with unchecked(), cacheless(made.module.config):
+    with quiet(), unchecked(), cacheless(made.module.config):
         return load_module(
             made.module, made.inputs, dynamic=made.dynamic, source=made.source, notes=made.notes
         )
@@ -124,7 +124,7 @@ def _remark(module: Any, inputs: Mapping[str, Any], notes: list[str]) -> None:
             f"the config's weights are quantized ({method or 'method not stated'}); "
             f"they are taken in {str(module.config.dtype).removeprefix('torch.')}"
         )
-    if getattr(module.config, "vision_config", None) and "input_ids" in inputs:
+    if any(getattr(module.config, key, None) for key in ("image_token_id", "image_token_index")):
         notes.append(
             "seq counts the tokens that stand for the image"
             if "pixel_values" in inputs

@@ -111,7 +111,8 @@ def _values(config: Any, _module: Any) -> Spec:
         return Spec((_BATCH, length, mels))
     if config.model_type in _CHANNELS:
         return Spec((_BATCH, getattr(config, "audio_channels", 1), _SAMPLES))
-    return Spec((_BATCH, _SAMPLES))
+    samples = getattr(config, "samples", _SAMPLES)
+    return Spec((_BATCH, samples if isinstance(samples, int) and samples > 0 else _SAMPLES))
 
 
 def _features(config: Any, _module: Any) -> Spec:

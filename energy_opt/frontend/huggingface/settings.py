@@ -22,6 +22,7 @@ _EVERYWHERE: dict[str, tuple[type, ...]] = {
 }
 # Settings that a class takes without a field of that name, by the field that shows it.
 _WITH: dict[str, dict[str, tuple[type, ...]]] = {
+    "conv_stride": {"samples": (int,)},  # of a model of raw audio: the length of its example
     "backbone_config": {"backbone": (str,), "use_timm_backbone": (bool,)},
     "num_channels": {
         "image_size": (int, list)
