@@ -13,8 +13,10 @@ __all__ = [
     "Estimate",
     "Graph",
     "Objective",
+    "Op",
     "Runtime",
     "Watch",
+    "Work",
     "Workload",
     "__version__",
     "analyze",
@@ -22,6 +24,7 @@ __all__ = [
     "devices",
     "load",
     "passes",
+    "rule",
     "watch",
     "workload",
 ]
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from energy_opt.frontend import load
     from energy_opt.frontend.pytorch.crosscheck import CrossCheck, cross_check
     from energy_opt.ir.graph import Graph
+    from energy_opt.ir.op import Op, Work
+    from energy_opt.ir.rules import rule
     from energy_opt.ir.workload import Workload, workload
     from energy_opt.studies.analyze import analyze, devices
     from energy_opt.studies.objective import Cost, Objective
@@ -48,13 +53,16 @@ _HOME = {
     "Estimate": "energy_opt.estimators.estimate",
     "Graph": "energy_opt.ir.graph",
     "Objective": "energy_opt.studies.objective",
+    "Op": "energy_opt.ir.op",
     "Runtime": "energy_opt.estimators.runtime",
     "Watch": "energy_opt.studies.watch",
+    "Work": "energy_opt.ir.op",
     "Workload": "energy_opt.ir.workload",
     "analyze": "energy_opt.studies.analyze",
     "cross_check": "energy_opt.frontend.pytorch.crosscheck",
     "devices": "energy_opt.studies.analyze",
     "load": "energy_opt.frontend",
+    "rule": "energy_opt.ir.rules",
     "watch": "energy_opt.studies.watch",
     "workload": "energy_opt.ir.workload",
 }

@@ -13,6 +13,10 @@ class ModelError(EnergyOptError):
     """A model file or graph that cannot be read or makes no sense."""
 
 
+class RuleError(EnergyOptError):
+    """A work rule of the user's that failed, or whose answer makes no sense."""
+
+
 class OutputError(EnergyOptError):
     """A result that could not be written."""
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from docs.outputs import PAGES, refreshed, run
+from energy_opt.ir.rules import RULES
 
 BLOCK = re.compile(
     r"(?P<skip><!-- not run: .+? -->\n)?^```(?P<language>bash|python)\n(?P<code>.*?)^```",
@@ -38,6 +39,11 @@ def blocks(root: Path, page: str) -> list[Block]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("docs")
+
+
+@pytest.fixture(autouse=True)
+def _rules_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("energy_opt.ir.rules.registry.RULES", dict(RULES))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -20,8 +20,9 @@ HEAVY = [
 
 # The public names. A change here is a change of the API: it belongs into the changelog.
 API = {
-    "Cost", "CrossCheck", "Device", "EnergyOptError", "Estimate", "Graph", "Objective", "Runtime", "Watch",
-    "Workload", "__version__", "analyze", "cross_check", "devices", "load", "passes", "watch", "workload",
+    "Cost", "CrossCheck", "Device", "EnergyOptError", "Estimate", "Graph", "Objective", "Op", "Runtime", "Watch",
+    "Work", "Workload", "__version__", "analyze", "cross_check", "devices", "load", "passes", "rule", "watch",
+    "workload",
 }  # fmt: skip
 
 # Nothing of the machine that a file was made on: home folders and mounts, package indexes (the

@@ -10,6 +10,11 @@ import onnx_ir
 
 from energy_opt.ir.dims import Dim, product
 
+
+class UnknownShape(ValueError):
+    """An operand that a rule needs is missing, or its shape is unknown: the op is priced as traffic, by name."""
+
+
 MOST_ELEMENTS = 2**62
 """What an int64 can index, with room for a size in bytes: no tensor has more elements."""
 
@@ -29,14 +34,14 @@ class Tensor:
 
     @property
     def rank(self) -> int:
-        """Number of dimensions. Raises ValueError where the shape is unknown."""
+        """Number of dimensions. Raises UnknownShape where the shape is unknown."""
         return len(self.dims)
 
     @property
     def dims(self) -> tuple[Dim, ...]:
-        """The shape. Raises ValueError where it is unknown: the engine then prices the op as traffic, by name."""
+        """The shape. Raises UnknownShape where it is unknown: the engine then prices the op as traffic, by name."""
         if self.shape is None:
-            raise ValueError("shape unknown")
+            raise UnknownShape("shape unknown")
         return self.shape
 
     @property
@@ -90,21 +95,21 @@ class Op:
 
     @property
     def x(self) -> Tensor:
-        """The first input. Raises ValueError where it is omitted."""
+        """The first input. Raises UnknownShape where it is omitted."""
         return self.need(0)
 
     @property
     def y(self) -> Tensor:
-        """The first output. Raises ValueError where there is none."""
+        """The first output. Raises UnknownShape where there is none."""
         if not self.outputs:
-            raise ValueError("no output")
+            raise UnknownShape("no output")
         return self.outputs[0]
 
     def need(self, index: int) -> Tensor:
-        """The input at that place. Raises ValueError where it is omitted or its shape is unknown."""
+        """The input at that place. Raises UnknownShape where it is omitted or its shape is unknown."""
         tensor = self.input(index)
         if tensor is None or tensor.shape is None:
-            raise ValueError(f"input {index} is missing or has no known shape")
+            raise UnknownShape(f"input {index} is missing or has no known shape")
         return tensor
 
 

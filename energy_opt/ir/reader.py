@@ -26,14 +26,16 @@ _Member = tuple[onnx_ir.Node, Signature, Dim, tuple[int, int], int]
 class Reader:
     """One reading of a graph. Afterwards it tells what a workload has to know beside its rows.
 
-    `nodes` counts every node, `unmodelled` those without a rule by their op; `schedule` is the order in which they run,
-    `doubtful` are sizes that a binding may make negative, with the name of a value that has each.
+    `nodes` counts every node, `unmodelled` those without a rule by their op, `problems` the rules of ours
+    that failed; `schedule` is the order in which they run, `doubtful` are sizes that a binding may make negative, with
+    the name of a value that has each.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.nodes = 0
         self.unmodelled: Counter[str] = Counter()
+        self.problems: dict[str, str] = {}
         self.schedule: list[Step] = []
         self.doubtful: dict[Dim, str] = {}
         self._tensors: dict[Any, int] = {}
@@ -107,6 +109,8 @@ class Reader:
         if not signature.modelled:
             name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
             self.unmodelled[name] += 1
+            if signature.problem:
+                self.problems.setdefault(name, signature.problem)
         weights = self._weights.claim(node, folded or absorbed)
         for body in self._others.pop(node, ()):
             weights = self._pass_over(body, weights)

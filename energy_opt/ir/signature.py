@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from energy_opt.ir.dims import Dim, total
+from energy_opt.ir.foreign import foreign_work
 from energy_opt.ir.op import Op, Work, is_arithmetic
 from energy_opt.ir.row import Row, Use
 from energy_opt.ir.rules import lookup
@@ -20,18 +21,27 @@ class Signature:
     op: Op
     work: Work
     modelled: bool
+    problem: str = ""
+    """What went wrong in a rule of this package, for a note: it is a bug."""
 
 
 def price(op: Op) -> Signature:
-    """Kind and work of one op, by its rule; by the traffic of its operands where there is none that applies."""
+    """Kind and work of one op, by its rule; by the traffic of its operands where there is none that applies.
+
+    Raises:
+        RuleError: the rule is a user's, and it failed or its answer makes no sense.
+    """
     entry = lookup(op.domain, op.op_type)
     if entry is None:
         return Signature("other", op, Work(), False)
     try:
-        work = entry.rule(op)
-    except (ValueError, IndexError, TypeError, ZeroDivisionError, KeyError, AttributeError):
-        # Malformed operands or a shape that cannot be known: still not free, and counted as unmodelled.
+        work = entry.rule(op) if entry.own else foreign_work(entry, op)
+    except ValueError:
+        # Operands that are unknown or make no sense: still not free, and counted as unmodelled.
         return Signature("other", op, Work(), False)
+    except (IndexError, TypeError, ZeroDivisionError, KeyError, AttributeError) as error:
+        # A bug of ours, which must neither cost the user the answer nor stay unseen.
+        return Signature("other", op, Work(), False, f"{type(error).__name__}: {error}")
     kind = work.kind or entry.kind
     if (
         kind not in ("view", "control")

@@ -128,9 +128,7 @@ def workload(graph: Graph, *, strict: bool = False) -> Workload:
     rows = reader.read()
     if strict and reader.unmodelled:
         names = (f"{name} ({count}x)" for name, count in reader.unmodelled.most_common())
-        reason = "; ".join(
-            ["no work rule applies to " + ", ".join(names), *_shapeless(reader.unmodelled)]
-        )
+        reason = "; ".join(["no work rule applies to " + ", ".join(names), *_reasons(reader)])
         raise ModelError(
             f"{graph.source}: {reason}; without --strict they are priced as memory traffic"
         )
@@ -145,7 +143,7 @@ def workload(graph: Graph, *, strict: bool = False) -> Workload:
         weight_bytes=sum(use.weight_bytes for use in uses),
         modules=dict(graph.modules),
         dims=dict(graph.dims),
-        notes=[*graph.notes, *_shapeless(reader.unmodelled)],
+        notes=[*graph.notes, *_reasons(reader)],
         unmodelled=dict(reader.unmodelled),
         schedule=reader.schedule,
         nbytes=reader.nbytes,
@@ -153,12 +151,21 @@ def workload(graph: Graph, *, strict: bool = False) -> Workload:
     )
 
 
-def _shapeless(unmodelled: Mapping[str, int]) -> list[str]:
-    """What to say of ops that have a rule, but operands that it cannot work with."""
-    known = [name for name in unmodelled if lookup(*name.rpartition("::")[::2])]
-    if not known:
-        return []
-    return [
-        f"{', '.join(known)}: operands of unknown shape, or attributes that make no sense, so only the traffic that is "
-        "known is priced; give the model's inputs their shapes"
+def _reasons(reader: Reader) -> list[str]:
+    """What to say of ops that have a rule, but operands that it cannot work with, or a bug."""
+    notes = [
+        f"{name}: its work rule failed ({problem}), which is a bug of energy-opt that we would like to hear of; "
+        "its traffic alone is priced"
+        for name, problem in reader.problems.items()
     ]
+    known = [
+        name
+        for name in reader.unmodelled
+        if name not in reader.problems and lookup(*name.rpartition("::")[::2])
+    ]
+    if known:
+        notes.append(
+            f"{', '.join(known)}: operands of unknown shape, or attributes that make no sense, so only the traffic "
+            "that is known is priced; give the model's inputs their shapes"
+        )
+    return notes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from energy_opt.errors import UsageError
 from energy_opt.ir.op import Op, Work
 
 Rule = Callable[[Op], Work]
@@ -46,28 +47,62 @@ class Entry(NamedTuple):
     kind: str
     rule: Rule
 
+    @property
+    def own(self) -> bool:
+        """Whether the rule is one of this package's, not a user's."""
+        return str(getattr(self.rule, "__module__", "")).startswith("energy_opt.")
+
+    @property
+    def name(self) -> str:
+        """The rule's function, as a person would look for it."""
+        function = getattr(self.rule, "__qualname__", None) or repr(self.rule)
+        return f"{getattr(self.rule, '__module__', '?')}.{function}"
+
 
 RULES: dict[tuple[str, str], Entry] = {}
 
 
-def rule(kind: str, *ops: str) -> Callable[[Rule], Rule]:
-    """Register the decorated function as the rule of the ops, named `OpType` or `domain::OpType`.
+def rule(kind: str, *ops: str, override: bool = False) -> Callable[[Rule], Rule]:
+    """Register the decorated function as the rule of the ops, named `OpType` or `domain::op_type`.
+
+    The function takes an `Op` and returns its `Work`. PyTorch's ops are named as in `torch.ops`, but for the overload:
+    `mylib::fused_mlp`. `override` replaces a rule that there is; a function defined anew replaces itself.
 
     Raises:
-        ValueError: the kind is not known, or an op has a rule already.
+        UsageError: the kind is not known, a name is none, or an op has a rule already.
     """
     if kind not in KINDS:
-        raise ValueError(f"kind {kind!r} is not one of {sorted(KINDS)}")
+        raise UsageError(f"a rule's kind is one of {', '.join(sorted(KINDS))}; not {kind!r}")
+    if not ops:
+        raise UsageError(f"rule({kind!r}) names no op: write rule({kind!r}, 'mylib::op')")
+    keys = {_key(op): op for op in ops}
 
     def register(function: Rule) -> Rule:
-        for op in ops:
-            domain, _, op_type = op.rpartition("::")
-            if (domain, op_type) in RULES:
-                raise ValueError(f"{op} has a rule already")
-            RULES[domain, op_type] = Entry(kind, function)
+        entry = Entry(kind, function)
+        for key, op in keys.items():
+            before = RULES.get(key)
+            if before is not None and not override and (before.own or before.name != entry.name):
+                raise UsageError(
+                    f"{op} has a rule already, {before.name}: pass override=True to replace it"
+                )
+        RULES.update(dict.fromkeys(keys, entry))
         return function
 
     return register
+
+
+def _key(op: str) -> tuple[str, str]:
+    """Domain and op type of a name. Raises UsageError where it is not one."""
+    if not isinstance(op, str):
+        raise UsageError(f"a rule is registered for names of ops such as 'mylib::op', not {op!r}")
+    domain, colons, op_type = op.rpartition("::")
+    if "." in op_type:
+        start, _, rest = op_type.partition(".")
+        proper = f"{domain}::{start}" if colons else f"{start}::{rest.partition('.')[0]}"
+        raise UsageError(f"{op!r} is no name of an op; overloads share a rule: write {proper!r}")
+    if not op_type or (colons and not domain):
+        raise UsageError(f"{op!r} is no name of an op: write 'OpType' or 'domain::op_type'")
+    return ("" if domain == "ai.onnx" else domain), op_type
 
 
 def lookup(domain: str, op_type: str) -> Entry | None:

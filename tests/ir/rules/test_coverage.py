@@ -6,6 +6,7 @@ from pathlib import Path
 import onnx.defs
 import pytest
 
+from energy_opt.errors import UsageError
 from energy_opt.ir.rules import RULES, lookup, rule
 from energy_opt.ir.rules.registry import KINDS
 
@@ -75,6 +76,6 @@ def test_kinds_are_known() -> None:
 )
 def test_a_rule_is_refused(kind: str, op: str, message: str) -> None:
     before = dict(RULES)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message):
         rule(kind, op)(lambda _: None)  # type: ignore[arg-type, return-value]
     assert before == RULES

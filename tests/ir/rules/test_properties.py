@@ -75,6 +75,10 @@ def at(row: Case, sizes: dict[str, int]) -> Op:
     )
 
 
+TABLED = "attention conv distance matmul moe packed rnn".split()
+"""Files of PyTorch's rules of which every function has a row; `aten/test_coverage.py` calls operators of the others."""
+
+
 def test_every_rule_is_in_a_table() -> None:
     seen = {(row.op.domain, row.op.op_type) for row in CASES}
     seen |= {
@@ -83,7 +87,15 @@ def test_every_rule_is_in_a_table() -> None:
         for domain, _, name in [text.rpartition("::")]
     }
     functions = {id(entry.rule) for key, entry in RULES.items() if key in seen}
-    assert [key for key, entry in RULES.items() if id(entry.rule) not in functions] == []
+    modules = {f"energy_opt.ir.rules.aten.{name}" for name in TABLED}
+    missing = [
+        (domain, name)
+        for (domain, name), entry in RULES.items()
+        if id(entry.rule) not in functions
+        # ONNX's domains are "" or dotted, PyTorch's namespaces are words.
+        and (not domain or "." in domain or entry.rule.__module__ in modules)
+    ]
+    assert missing == []
 
 
 @pytest.mark.parametrize("row", NAMED, ids=str)
