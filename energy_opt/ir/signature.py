@@ -70,9 +70,13 @@ def _weight_traffic(signature: Signature, read: Dim) -> Dim:
     if signature.kind in ("view", "control"):
         return 0
     tensors = [t for t in signature.op.inputs if t is not None]
-    if signature.work.bytes_read is not None and tensors and tensors[0].constant:
-        # A lookup reads rows of the table, not all of it: what is read beside the other operands.
-        return total([read, *(-t.nbytes for t in tensors[1:] if not t.constant)])
+    stacked = [t for t in tensors if t.constant and t.shape is not None and len(t.shape) == 3]
+    looks_up = bool(tensors) and tensors[0].constant
+    if signature.work.bytes_read is not None and (
+        looks_up or (signature.kind == "moe" and stacked)
+    ):
+        # Rows of a table, or the experts that are met, not all of them: what is read beside the other operands.
+        return total([read, *(-t.nbytes for t in tensors[looks_up:] if not t.constant)])
     return total(t.nbytes for t in tensors if t.constant)
 
 
