@@ -25,7 +25,7 @@ class Cost(_Pair):
     """`(energy_j, latency_s)` of one inference, in joules and seconds.
 
     `excess` says of every limit that was set by what share it is exceeded: 0.25 is a quarter too much, negative is
-    room to spare. It is what Optuna takes as constraints: `list(cost.excess.values())`.
+    room to spare. It is what a constraint of Optuna is: `trial.set_constraint(name, share)`.
     """
 
     excess: Mapping[str, float]

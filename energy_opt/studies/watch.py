@@ -115,7 +115,7 @@ class Watch:
         if not self._seen:
             raise UsageError(
                 "the watched model was not called: call the model itself, not its forward method, inside the "
-                "`with` block or the decorated function"
+                "`with` block or the decorated function; of a compiled model, watch what torch.compile returned"
             )
         return self.estimates[0].estimate
 
