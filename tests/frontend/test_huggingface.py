@@ -212,6 +212,36 @@ def test_quantized_weights_are_said_to_be_priced_as_stored_in_the_dtype(
     assert "float16" in note
 
 
+# -- the graph -------------------------------------------------------------------------------------------------------
+
+
+def test_a_config_becomes_a_graph_with_named_dims_and_modules() -> None:
+    graph = huggingface.load_config("hf:llama", {**_TINY, "num_key_value_heads": "2"})
+    assert graph.vocabulary == "aten"
+    assert graph.source.startswith("hf:llama --set num_hidden_layers=2 ")
+    assert {name: info.default for name, info in graph.dims.items()} == {"batch": 1, "seq": 128}
+    assert graph.modules["model.layers.1.self_attn"] == "LlamaAttention"
+
+
+def test_images_are_priced_with_the_text_they_stand_in() -> None:
+    text = {"model_type": "llama", **_TINY}
+    vision = {**_TINY, "model_type": "clip_vision_model", "image_size": 28, "patch_size": 14}
+    settings = {"text_config": text, "vision_config": vision, "image_seq_length": 4}
+    graph = huggingface.load_config("hf:llava", settings)
+    assert "CLIPEncoderLayer" in graph.modules.values()
+    assert "LlamaDecoderLayer" in graph.modules.values()
+    assert any("stand for the image" in note for note in graph.notes)
+
+
+def test_a_model_in_memory_keeps_its_cache_setting() -> None:
+    with torch.device("meta"):
+        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**_TINY))
+    graph = huggingface.load_config(model)
+    assert model.config.use_cache
+    # Ids in, logits out: a cache would be returned too.
+    assert len(graph.model.graph.outputs) == 1
+
+
 # -- settings ------------------------------------------------------------------------------------------------------
 
 
@@ -336,6 +366,16 @@ def test_names_that_no_architecture_has(name: str, says: str) -> None:
     with pytest.raises(UsageError) as caught:
         prepare(name)
     assert says in str(caught.value)
+
+
+def test_a_name_of_the_hub_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    assert huggingface.is_config("meta-llama/Llama-3.1-8B")
+    assert not huggingface.is_config("models/none")  # a file that is not there
+    assert not huggingface.is_config("there/model.onnx")
+    with pytest.raises(ModelError, match=r"config\.json and give its path"):
+        prepare("meta-llama/Llama-3.1-8B")
 
 
 def test_spelling_of_names_is_forgiven() -> None:

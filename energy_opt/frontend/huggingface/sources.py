@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any
 
 from energy_opt.errors import ModelError, UsageError
 
 _MOST_BYTES = 64 << 20  # the largest published config is under 1 MB, with its label names
 _SPEC = "hf:"
+_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_NOT_LOOKED_UP = (
+    "nothing is looked up there, there is no network access; download the model's config.json and give its path, "
+    "or name the architecture (hf:llama) and --set its sizes"
+)
 
 
 def is_config(text: str) -> bool:
-    """Whether MODEL names a config: `hf:NAME`, a .json file, or a directory."""
-    return text.startswith(_SPEC) or text.lower().endswith(".json") or os.path.isdir(text)
+    """Whether MODEL names a config: `hf:NAME`, a .json file, a directory, or what may be a name of the hub."""
+    if text.startswith(_SPEC) or text.lower().endswith(".json") or os.path.isdir(text):
+        return True
+    return _is_hub_name(text)
+
+
+def _is_hub_name(text: str) -> bool:
+    organization, slash, name = text.partition("/")
+    if not slash or os.path.exists(text) or os.path.isdir(organization):
+        return False
+    return bool(_HUB.fullmatch(text)) and not name.lower().endswith(
+        (".onnx", ".pt", ".pth", ".bin")
+    )
 
 
 def read(text: str) -> dict[str, Any]:
@@ -25,6 +42,10 @@ def read(text: str) -> dict[str, Any]:
         UsageError: a name that only the Hugging Face hub knows.
     """
     if not text.startswith(_SPEC):
+        if _is_hub_name(text) and not text.lower().endswith(".json"):
+            raise ModelError(
+                f"{text}: no such file or directory. If it is a model of the Hugging Face hub: {_NOT_LOOKED_UP}"
+            )
         return _read_file(text)
     name = text.removeprefix(_SPEC).strip()
     if not name:
@@ -33,8 +54,7 @@ def read(text: str) -> dict[str, Any]:
         return _read_file(name)
     if "/" in name:
         raise UsageError(
-            f"{text}: models of the Hugging Face hub are not looked up, there is no network access; download the "
-            "model's config.json and give its path, or name the architecture (hf:llama) and --set its sizes"
+            f"{text}: a name of the Hugging Face hub. {_NOT_LOOKED_UP[0].upper()}{_NOT_LOOKED_UP[1:]}"
         )
     return {"model_type": name}
 
