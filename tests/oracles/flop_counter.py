@@ -1,4 +1,4 @@
-"""torch's FlopCounterMode as an oracle: helped where it would miss matrix products."""
+"""torch's FlopCounterMode as an oracle, with help where it would miss matrix products."""
 
 from __future__ import annotations
 
@@ -23,35 +23,38 @@ def at(inputs: Mapping[str, Any], dynamic: Mapping[str, Any], sizes: Mapping[str
     return made
 
 
-def macs(module: Any, inputs: Mapping[str, Any], *, helped: bool = True) -> float:
+def macs(module: Any, inputs: Mapping[str, Any], *, batched_experts: bool = True) -> float:
     """Multiply-adds that FlopCounterMode counts (it says 2 FLOPs for each) on fake tensors, with no mask given.
 
-    It knows neither fused attention on CPUs nor grouped products of experts. `helped` has attention written out as
-    products (SDPA's math backend) and experts as batched ones, which transformers offers as well. Fake tensors rather
-    than plain meta ones: transformers then takes no value from the mask that it makes.
+    Attention is written out as products (SDPA's math backend), since fused kernels of CPUs are unknown to it. So are
+    grouped products of experts: they are batched instead, which transformers offers as well. Fake tensors rather than
+    plain meta ones, since transformers then reads no value from the masks that it makes.
     """
-    # In float32 transformers asks for grouped products that fake tensors refuse; experts "helped" are never grouped.
     counter = FlopCounterMode(display=False)
-    attention = sdpa_kernel(SDPBackend.MATH) if helped else contextlib.nullcontext()
-    experts = _batched_experts(module) if helped else contextlib.nullcontext()
+    experts = _batched(module) if batched_experts else contextlib.nullcontext()
     with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True) as fake:
         given = {name: fake.from_tensor(tensor) for name, tensor in inputs.items()}
-        with experts, attention, counter:
+        with _quiet(), experts, sdpa_kernel(SDPBackend.MATH), counter:
             module(**given)
     return counter.get_total_flops() / 2
 
 
 @contextlib.contextmanager
-def _batched_experts(module: Any) -> Iterator[None]:
-    before = getattr(module.config, "_experts_implementation", None)
+def _batched(module: Any) -> Iterator[None]:
+    before = module.config._experts_implementation
+    module.set_experts_implementation("batched_mm")
+    try:
+        yield
+    finally:
+        module.set_experts_implementation(before)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
     logger = logging.getLogger("transformers")
     level = logger.level
-    logger.setLevel(logging.ERROR)  # mamba: hints about kernels that are not installed
-    if before is not None and hasattr(module, "set_experts_implementation"):
-        module.set_experts_implementation("batched_mm")
+    logger.setLevel(logging.ERROR)  # hints about kernels of mamba that are not installed
     try:
         yield
     finally:
         logger.setLevel(level)
-        if before is not None and hasattr(module, "set_experts_implementation"):
-            module.set_experts_implementation(before)
