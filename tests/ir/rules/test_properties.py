@@ -134,7 +134,9 @@ ATTRIBUTES = (
     "transA transB transBatchA tree_roots update_rule v_head_size window "
     "average_attn_weights beta bidirectional compute_mode dim dims_other dims_self dropout dropout_p expand1 expand2 "
     "has_biases mask max_k max_seqlen_k n need_weights num_head num_layers output_mask p params path scale_a scale_b "
-    "sumdim train transposed use_gelu use_mask weight window_size_left window_size_right"
+    "sumdim train transposed use_gelu use_mask weight window_size_left window_size_right "
+    "accumulate approximate compute_uv compute_v eps in_place indices interpolation_mode is_view kernel_size "
+    "label_smoothing max min n_fft offsets ord other reduce return_complex rounding_mode s self src training value"
 ).split()
 VALUES: tuple[Any, ...] = (
     *(0, 1, 2, 3, 8, -1, -2, 1.5, True, None, "x", "gelu", b"nearest", (), (1,), (2, 2), (2, 2, 2)),

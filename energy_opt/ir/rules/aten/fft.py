@@ -6,7 +6,7 @@ import onnx_ir
 
 from energy_opt.ir.dims import Dim, product, total
 from energy_opt.ir.op import Op, Work
-from energy_opt.ir.rules.arguments import given, integer, shape, sizes
+from energy_opt.ir.rules.arguments import given, positive, result, shape, sizes
 from energy_opt.ir.rules.aten.names import aten
 from energy_opt.ir.rules.formulas import elements, plus
 from energy_opt.ir.rules.signal import fft
@@ -28,7 +28,11 @@ def _along(dims: tuple[Dim, ...], axis: int, n: Dim, real: bool) -> Dim:
 def _given_length(op: Op, default: Dim) -> Dim:
     """The length that argument `n`, or the last of `s`, asks for."""
     asked = (*sizes(op, "s"), *sizes(op, "n"))
-    return asked[-1] if asked and asked[-1] != -1 else default
+    if not asked or asked[-1] == -1:
+        return default
+    if isinstance(asked[-1], int) and asked[-1] < 1:
+        raise ValueError(f"a transform of length {asked[-1]}")
+    return asked[-1]
 
 
 @aten("fft", "fft_fft fft_ifft fft_fft2 fft_ifft2 fft_fftn fft_ifftn _fft_c2c")
@@ -41,9 +45,9 @@ def complex_transform(op: Op) -> Work:
 @aten("fft", "fft_rfft fft_rfft2 fft_rfftn fft_ihfft fft_ihfft2 fft_ihfftn _fft_r2c")
 def real_to_complex(op: Op) -> Work:
     """Real transforms along the last of the dims, complex ones of what is left along the others."""
-    half = op.y.dims
+    half = result(op, 0, 1)
     *others, last = _axes(op, len(half))
-    n = _given_length(op, op.x.dims[last])
+    n = _given_length(op, shape(op, 0, last + 1)[last])
     first = _along(half, last, n, True)
     return Work(other_flops=total((first, *(_along(half, a, half[a], False) for a in others))))
 
@@ -51,7 +55,7 @@ def real_to_complex(op: Op) -> Work:
 @aten("fft", "fft_irfft fft_irfft2 fft_irfftn fft_hfft fft_hfft2 fft_hfftn _fft_c2r")
 def complex_to_real(op: Op) -> Work:
     """The same backwards: complex transforms along the other dims, then real results along the last."""
-    full = op.y.dims
+    full = result(op, 0, 1)
     *others, last = _axes(op, len(full))
     half = (*full[:last], _half(full[last]), *full[last + 1 :])
     final = _along(full, last, full[last], True)
@@ -65,7 +69,7 @@ def _half(n: Dim) -> Dim:
 @aten("fft", "stft")
 def stft(op: Op) -> Work:
     """Windowed frames of n_fft: a product per element where there is a window, then a transform of each."""
-    n = integer(op, "n_fft", 0)
+    n = positive(op, "n_fft")
     count = _frames(op.y.dims, bool(op.attr("return_complex", _is_complex(op.y.dtype))))
     work = fft(count, n, real=not _is_complex(op.x.dtype))
     return plus(work, product((given(op, 1), count, n)))
@@ -74,7 +78,7 @@ def stft(op: Op) -> Work:
 @aten("fft", "istft")
 def istft(op: Op) -> Work:
     """Transforms of the frames, windowed, overlapped and added: 2 per element, and a division per sample."""
-    n = integer(op, "n_fft", 0)
+    n = positive(op, "n_fft")
     count = _frames(shape(op, 0, 2), complex_last=_is_complex(op.x.dtype))
     work = fft(count, n, real=not bool(op.attr("return_complex", 0)))
     return plus(work, total((product((1 + given(op, 1), count, n)), elements(op.y))))

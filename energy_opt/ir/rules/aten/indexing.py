@@ -9,7 +9,7 @@ import onnx_ir
 
 from energy_opt.ir.dims import Dim, product, total
 from energy_opt.ir.op import Op, Tensor, Work, bytes_of
-from energy_opt.ir.rules.arguments import axis_of, given, integer
+from energy_opt.ir.rules.arguments import axis_of, given, integer, shape
 from energy_opt.ir.rules.aten.names import aten, in_place, tensors
 from energy_opt.ir.rules.formulas import elements, known, least, moved, nbytes
 
@@ -46,7 +46,7 @@ _SUM, _MEAN = 0, 1
 @aten("gather", "embedding_bag _embedding_bag _embedding_bag_forward_only")
 def embedding_bag(op: Op) -> Work:
     """The rows named, summed, averaged or compared within their bag; weights of samples are a product more."""
-    width, indices = op.x.dims[-1], op.need(1)
+    width, indices = shape(op, 0, 1)[-1], op.need(1)
     rows = product((elements(indices), width))
     mean = elements(op.y) if integer(op, "mode", _SUM) == _MEAN else 0
     read = total((bytes_of(rows, op.x.dtype), nbytes(*op.inputs[1:])))
@@ -56,7 +56,7 @@ def embedding_bag(op: Op) -> Work:
 @aten("scatter", "embedding_renorm* _no_grad_embedding_renorm_")
 def embedding_renorm(op: Op) -> Work:
     """The rows named read, their norms bounded, written back."""
-    rows = product((elements(op.need(1)), op.x.dims[-1]))
+    rows = product((elements(op.need(1)), shape(op, 0, 1)[-1]))
     size = bytes_of(rows, op.x.dtype)
     return Work(
         other_flops=3 * rows, bytes_read=total((size, nbytes(op.need(1)))), bytes_written=size
@@ -76,7 +76,7 @@ def embedding_backward(op: Op) -> Work:
 @aten("scatter", "_embedding_bag_backward _embedding_bag_dense_backward")
 def embedding_bag_backward(op: Op) -> Work:
     """Zeros for the table, then every bag's gradient added to each of its rows."""
-    rows = product((elements(op.need(1)), op.x.dims[-1]))
+    rows = product((elements(op.need(1)), shape(op, 0, 1)[-1]))
     grown = bytes_of(rows, op.x.dtype)
     read = total((2 * grown, nbytes(*op.inputs[1:])))
     return Work(other_flops=rows, bytes_read=read, bytes_written=total((grown, nbytes(op.y))))
@@ -85,7 +85,7 @@ def embedding_bag_backward(op: Op) -> Work:
 @aten("gather", "_embedding_bag_per_sample_weights_backward")
 def sample_weights_backward(op: Op) -> Work:
     """A dot product of a gradient and a row for every sample."""
-    rows = product((elements(op.need(2)), op.x.dims[-1]))
+    rows = product((elements(op.need(2)), shape(op, 0, 1)[-1]))
     return Work(other_flops=2 * rows, bytes_read=2 * bytes_of(rows, op.x.dtype))
 
 
@@ -148,7 +148,7 @@ def index_put(op: Op) -> Work:
 @aten("scatter", "_unsafe_masked_index_put_accumulate")
 def masked_index_put(op: Op) -> Work:
     """The values added where a mask says so."""
-    values = op.inputs[-1]
+    values = op.need(max(len(op.inputs) - 1, 0))
     return _updated(op, elements(values), nbytes(*op.inputs[1:]), reduces=True)
 
 
@@ -221,7 +221,7 @@ def masked_scatter_backward(op: Op) -> Work:
 @aten("scatter", "fill_diagonal_")
 def fill_diagonal(op: Op) -> Work:
     """One row's length of elements written."""
-    shortest = functools.reduce(least, op.x.dims)
+    shortest = functools.reduce(least, shape(op, 0, 2))
     return moved(0, bytes_of(shortest, op.x.dtype))
 
 

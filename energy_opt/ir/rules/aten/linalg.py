@@ -137,7 +137,7 @@ def householder(op: Op) -> Work:
 @aten("reduction", "ormqr")
 def reflect(op: Op) -> Work:
     """Every reflector of input[.., m, k] applied to other[.., m, n]: 4 per element and reflector."""
-    return Work(other_flops=product((4, op.x.dims[-1], elements(op.need(2)))))
+    return Work(other_flops=product((4, matrices(op.x)[2], elements(op.need(2)))))
 
 
 @aten("reduction", "linalg_lstsq")

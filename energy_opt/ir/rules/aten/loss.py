@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from energy_opt.ir.dims import product, total
 from energy_opt.ir.op import Op, Work, bytes_of
-from energy_opt.ir.rules.arguments import given, integer
+from energy_opt.ir.rules.arguments import given, integer, shape
 from energy_opt.ir.rules.aten.names import aten
 from energy_opt.ir.rules.formulas import elements, nbytes, per_output
 
@@ -92,8 +92,9 @@ def ctc_loss(op: Op) -> Work:
 
     A target of s labels has 2 s + 1 states.
     """
-    states = total((2 * elements(op.need(1)), product(op.x.dims[1:-1])))
-    return Work(other_flops=product((9, op.x.dims[0], states)))
+    scores = shape(op, 0, 2)
+    states = total((2 * elements(op.need(1)), product(scores[1:-1])))
+    return Work(other_flops=product((9, scores[0], states)))
 
 
 @aten("reduction", "_ctc_loss_backward")
@@ -101,5 +102,5 @@ def ctc_loss_backward(op: Op) -> Work:
     """The same in the other direction, then the gradient of every score."""
     grad, log_probs, targets = op.need(0), op.need(1), op.need(2)
     states = total((2 * elements(targets), elements(grad)))
-    steps = product((9, log_probs.dims[0], states))
+    steps = product((9, shape(op, 1, 2)[0], states))
     return Work(other_flops=total((steps, 3 * elements(log_probs))))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from energy_opt.ir.dims import total
 from energy_opt.ir.op import Op, Work
-from energy_opt.ir.rules.aten.names import aten, is_view
+from energy_opt.ir.rules.aten.names import aten
 from energy_opt.ir.rules.formulas import VIEW, elements, least, moved, nbytes
 
 _VIEWS = (
@@ -32,8 +32,8 @@ def view(op: Op) -> Work:
 @aten("copy", "reshape reshape_as flatten ravel contiguous resolve_conj resolve_neg")
 @aten("copy", "clone _lazy_clone pin_memory _pin_memory _mkldnn_reshape _reshape_copy")
 def reshape(op: Op) -> Work:
-    """A view where the memory allows it, else a copy of the first input."""
-    return VIEW if is_view(op) else moved(nbytes(op.x), nbytes(op.y))
+    """A copy of the first input where the memory does not allow a view."""
+    return moved(nbytes(op.x), nbytes(op.y))
 
 
 @aten("copy", "to _to_copy type_as cpu cuda chalf _to_cpu to_dense _to_dense to_mkldnn")
@@ -43,9 +43,7 @@ def reshape(op: Op) -> Work:
 )
 @aten("copy", "_autocast_to_full_precision _autocast_to_reduced_precision")
 def cast(op: Op) -> Work:
-    """A view where type and place are right already, else a copy; a conversion is 1 FLOP per element."""
-    if is_view(op):
-        return VIEW
+    """A copy where type or place are not right already; a conversion is 1 FLOP per element."""
     converts = op.x.dtype is not op.y.dtype
     return Work(
         other_flops=elements(op.y) if converts else 0,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
-from energy_opt.ir.op import Op
+from energy_opt.ir.op import Op, Work
+from energy_opt.ir.rules.formulas import VIEW
 from energy_opt.ir.rules.registry import Rule, rule
 
 
@@ -18,18 +20,26 @@ def names(table: str, domain: str = "aten") -> list[str]:
 
 
 def aten(kind: str, table: str) -> Callable[[Rule], Rule]:
-    """Register the decorated function as the rule of the table's ops. Raises ValueError as `rule` does."""
-    return rule(kind, *names(table))
+    """Register the decorated function as the rule of the table's ops; a result that only names memory is a view.
+
+    Many ops may turn out to move nothing: a reshape of contiguous memory, a cast to the same type, a dropout of
+    nothing, a sum over no dim. The front-end saw it (attribute `is_view`).
+    """
+
+    def register(function: Rule) -> Rule:
+        @functools.wraps(function)
+        def unless_view(op: Op) -> Work:
+            return VIEW if op.attr("is_view", 0) else function(op)
+
+        rule(kind, *names(table))(unless_view)
+        return function
+
+    return register
 
 
 def in_place(op: Op) -> bool:
     """Whether the op writes over its first operand."""
     return bool(op.attr("in_place", 0)) or op.op_type.endswith("_")
-
-
-def is_view(op: Op) -> bool:
-    """Whether the op turned out to move nothing: a reshape of contiguous memory, a cast to the same type."""
-    return bool(op.attr("is_view", 0))
 
 
 def tensors(op: Op, name: str, default: int = 1) -> int:

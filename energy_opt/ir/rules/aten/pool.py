@@ -88,7 +88,9 @@ def _upsample(mode: str) -> Callable[[Op], Work]:
 def _upsample_backward(mode: str) -> Callable[[Op], Work]:
     def upsample_backward(op: Op) -> Work:
         """Every gradient shared out among the inputs of its interpolation; nearest adds it to one."""
-        return Work(other_flops=max(interpolation(mode, op.x.rank - 2), 1) * elements(op.x))
+        return Work(
+            other_flops=max(interpolation(mode, len(shape(op, 0, 3)) - 2), 1) * elements(op.x)
+        )
 
     return upsample_backward
 
@@ -161,7 +163,7 @@ def affine_grid(op: Op) -> Work:
 @aten("elementwise", "affine_grid_generator_backward cudnn_affine_grid_generator_backward")
 def affine_grid_backward(op: Op) -> Work:
     """The same products, summed over the grid."""
-    return Work(other_flops=2 * (op.x.rank - 2) * elements(op.x))
+    return Work(other_flops=2 * (len(shape(op, 0, 3)) - 2) * elements(op.x))
 
 
 @rule("resize", "torchvision::roi_align", "torchvision::ps_roi_align")

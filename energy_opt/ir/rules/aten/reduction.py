@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from energy_opt.ir.dims import product
 from energy_opt.ir.op import Op, Work
-from energy_opt.ir.rules.arguments import axis_of, given
+from energy_opt.ir.rules.arguments import axis_of, given, result, shape
 from energy_opt.ir.rules.aten.names import aten
 from energy_opt.ir.rules.formulas import elements, per_input, per_output
 
@@ -34,7 +34,7 @@ _reduction("logsumexp special_logsumexp", 4, 2)  # max, subtract, exp, sum; log,
 @aten("reduction", "cov corrcoef")
 def covariance(op: Op) -> Work:
     """Centred rows of x[n, m], each by each: a multiply-add per pair of elements."""
-    return Work(other_flops=product((2, elements(op.y), op.x.dims[-1])))
+    return Work(other_flops=product((2, elements(op.y), shape(op, 0, 1)[-1])))
 
 
 @aten("reduction", "max min")
@@ -84,19 +84,19 @@ def cosine_similarity(op: Op) -> Work:
 @aten("reduction", "pairwise_distance")
 def pairwise_distance(op: Op) -> Work:
     """Along the last dim: subtract, add eps, power, sum; a root."""
-    return Work(other_flops=product((elements(op.y), 4 * op.x.dims[-1] + 1)))
+    return Work(other_flops=product((elements(op.y), 4 * shape(op, 0, 1)[-1] + 1)))
 
 
 @aten("reduction", "_pdist_forward pdist")
 def pairs_of_rows(op: Op) -> Work:
     """Every pair of rows of x[n, m]: subtract, power, sum for each of m; a root."""
-    return Work(other_flops=product((elements(op.y), 3 * op.x.dims[-1] + 1)))
+    return Work(other_flops=product((elements(op.y), 3 * shape(op, 0, 1)[-1] + 1)))
 
 
 @aten("reduction", "_pdist_backward _cdist_backward")
 def pairs_backward(op: Op) -> Work:
     """For every pair of rows and column of the operand: subtract, power, divide, multiply, add."""
-    return Work(other_flops=product((5, elements(op.x), op.y.dims[-1])))
+    return Work(other_flops=product((5, elements(op.x), result(op, 0, 1)[-1])))
 
 
 aten("elementwise", "_segment_reduce_backward value_selecting_reduction_backward")(per_output(1))

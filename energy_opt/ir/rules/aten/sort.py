@@ -67,7 +67,7 @@ def search(op: Op) -> Work:
 @aten("sort", "bucketize")
 def bucketize(op: Op) -> Work:
     """A binary search in boundaries[n], the last operand, per result."""
-    boundaries = op.inputs[-1]
+    boundaries = op.need(max(len(op.inputs) - 1, 0))
     return Work(other_flops=product((elements(op.y), log2(elements(boundaries)))))
 
 

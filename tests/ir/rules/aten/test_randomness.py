@@ -11,6 +11,8 @@ CASES = [
     case(A + "dropout", "2,6 -> 2,6", 0, 0, 0, 0, p=0.5, train=0),
     case(A + "dropout", "2,6 -> 2,6", 0, 36, 48, 48, p=0.5, train=1),
     case(A + "alpha_dropout", "2,6 -> 2,6", 0, 0, 0, 0, p=0.5, train=0),
+    # dropping nothing gives the input back
+    case(A + "feature_dropout", "2,6 -> 2,6", 0, 0, 0, 0, p=0.0, train=1, is_view=1),
     # the flag left out means training; the mask is written
     case(A + "native_dropout", "2,6 -> 2,6 bool:2,6", 0, 36, 48, 60, p=0.5),
     case(A + "native_dropout", "2,6 -> 2,6 bool:2,6", 0, 0, 48, 60, p=0.5, train=0),
