@@ -25,7 +25,7 @@ def test_a_config_is_priced_and_its_advice_can_be_typed(capsys: pytest.CaptureFi
     assert code == 0
     assert answer["model"]["source"] == spec
     assert answer["dims"] == {"batch": 2, "seq": 128}
-    # A layer, for each token: 4 projections of 32 x 32, 2 of 32 x 64, scores and values of 128 x 32. The pooler: one token.
+    # A layer, for each token: 4 projections of 32 x 32, 2 of 32 x 64, scores and values of 128 x 32; the pooler once.
     per_token = 2 * (4 * 32 * 32 + 2 * 32 * 64 + 2 * 128 * 32)
     assert answer["totals"]["macs"] == 2 * (128 * per_token + 32 * 32)
     assert answer["advice"]
