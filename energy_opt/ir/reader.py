@@ -11,6 +11,7 @@ import onnx_ir
 from energy_opt.errors import ModelError
 from energy_opt.ir import shapes
 from energy_opt.ir.dims import Dim, product, total
+from energy_opt.ir.fusion import saved
 from energy_opt.ir.graph import BRANCH, TRIPS, Graph, path_of, subgraphs
 from energy_opt.ir.memory import Step
 from energy_opt.ir.op import MOST_ELEMENTS, Op, Tensor
@@ -146,27 +147,13 @@ class Reader:
 
     def _add_group(self, members: list[_Member]) -> None:
         """One row for the nodes of a fusion group: their FLOPs, and only the traffic that leaves the group."""
-        inside = {output for node, *_ in members for output in node.outputs}
-        nodes = {node for node, *_ in members}
-        saved_read: list[Dim] = []
-        saved_write: list[Dim] = []
-        edges: list[Any] = []
-        for place, (node, signature, *_) in enumerate(members):
-            for index, value in enumerate(node.inputs):
-                if value is not None and value in inside and signature.kind != "view":
-                    saved_read.append(self.nbytes(value))
-                    edges.append((place, index))
-            for index, value in enumerate(node.outputs):
-                escapes = value.is_graph_output() or any(
-                    user not in nodes for user, _ in value.uses()
-                )
-                if not escapes and signature.kind != "view":
-                    saved_write.append(self.nbytes(value))
-                    edges.append((place, index, "w"))
+        spared = saved(
+            [(node, signature) for node, signature, *_ in members], self.nbytes, self._is_view
+        )
         anchor = max(range(len(members)), key=lambda i: _RANK.get(members[i][1].kind, 0))
         node, main, times, _, step = members[anchor]
         parts = [signature for _, signature, *_ in members]
-        key = ("group", tuple(id(part) for part in parts), tuple(edges), anchor)
+        key = ("group", tuple(id(part) for part in parts), spared.key, anchor)
         parameters = sum(weights[0] for *_, weights, _ in members)
         weight_bytes = sum(weights[1] for *_, weights, _ in members)
         self._add(
@@ -175,8 +162,11 @@ class Reader:
             node,
             (parameters, weight_bytes),
             step,
-            lambda uses: fused_row(main, parts, total(saved_read), total(saved_write), uses),
+            lambda uses: fused_row(main, parts, total(spared.read), total(spared.written), uses),
         )
+
+    def _is_view(self, node: onnx_ir.Node) -> bool:
+        return node in self.graph.absorbed or self._signature(node).kind == "view"
 
     def _signature(self, node: onnx_ir.Node) -> Signature:
         inputs = tuple(-1 if value is None else self._tensor(value) for value in node.inputs)

@@ -91,9 +91,16 @@ GELU_AS_DYNAMO_WRITES_IT = GELU.replace(
             3,
             3,
         ),
-        (  # shapes differ: two kernels
+        (  # what is broadcast to one reader is computed there
             "fuse-elementwise",
             "g (float[N, 1] x, float[N, 4] z) => (float[N, 4] y) { a = Exp(x)  y = Add(a, z) }",
+            {},
+            2,
+            1,
+        ),
+        (  # it has another reader, and over other elements: two kernels
+            "fuse-elementwise",
+            "g (float[N, 1] x, float[N, 4] z) => (float[N, 4] y, float[N, 1] a) { a = Exp(x)  y = Add(a, z) }",
             {},
             2,
             2,
