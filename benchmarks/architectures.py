@@ -36,8 +36,14 @@ def load(name: str) -> dict[str, Any]:
     """One row: how it went, with what class and how many ops, or what it said."""
     row: dict[str, Any] = {"benchmark": "architectures", "name": name}
     start = time.process_time()
+    settings = shallow(name)
     try:
-        graph = huggingface.load_config(f"hf:{name}", shallow(name))
+        try:
+            graph = huggingface.load_config(f"hf:{name}", settings)
+        except EnergyOptError:
+            if not settings:
+                raise
+            graph = huggingface.load_config(f"hf:{name}")
     except EnergyOptError as error:
         row |= {"outcome": "refused", "says": str(error)}
     except TimeoutError:
