@@ -1,0 +1,370 @@
+"""Exported programs read into recordings: control flow, views, weights, names of sizes, and refusals."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.export import Dim
+
+from energy_opt.errors import ModelError
+from energy_opt.frontend.pytorch.export import export_module, from_exported
+from energy_opt.frontend.pytorch.inputs import Inputs
+from energy_opt.frontend.pytorch.recording import Recording
+from energy_opt.ir.dims import symbol
+from tests.frontend.pytorch.compare import differences
+
+BATCH = symbol("batch")
+
+
+class Module(nn.Module):
+    """A module whose forward is the function given to it; `self.linear` is there for it to use."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.function = function
+
+    def forward(self, x: Any) -> Any:
+        return self.function(self, x)
+
+
+def exported(function: Callable[..., Any], *shape: int, free: bool = True) -> Recording:
+    module = Module(function)
+    dynamic = {"x": {0: "batch"}} if free else False
+    return export_module(module, Inputs(module, torch.zeros(shape or (6, 4)), dynamic))
+
+
+def names(recording: Recording) -> list[str]:
+    return [call.target.name for call in recording.calls]
+
+
+# -- control flow ------------------------------------------------------------
+
+
+def test_both_branches_of_cond_read_what_is_outside() -> None:
+    recording = exported(
+        lambda self, x: torch.cond(x.sum() > 0, lambda x: self.linear(x), lambda x: x + 1, (x,))
+    )
+    call = recording.calls[-1]
+    assert (call.target.domain, call.target.name) == ("higher_order", "cond")
+    bodies = dict(call.bodies)
+    assert {name: names(body) for name, body in bodies.items()} == {
+        "then_branch": ["linear"],
+        "else_branch": ["add"],
+    }
+    (_, x) = recording.inputs[0]
+    linear = bodies["then_branch"].calls[0]
+    assert linear.inputs[0] == x
+    assert [recording.weights[number].name for number in linear.inputs[1:]] == [
+        "linear.weight",
+        "linear.bias",
+    ]
+    assert bodies["then_branch"].inputs == []
+    assert bodies["then_branch"].outputs == list(linear.outputs)
+
+
+def test_while_loop_has_a_free_number_of_trips() -> None:
+    from torch._higher_order_ops import while_loop
+
+    recording = exported(
+        lambda self, x: while_loop(
+            lambda i, x: i < x.sum(),
+            lambda i, x: (i + 1, self.linear(x)),
+            (torch.zeros((), dtype=torch.long), x),
+        )
+    )
+    call = recording.calls[-1]
+    assert call.target.attributes["trips"] == symbol("trips_0")
+    assert recording.dims["trips_0"].origin == "trip"
+    assert {name: names(body) for name, body in call.bodies} == {
+        "cond": ["sum", "lt"],
+        "body": ["add", "linear"],
+    }
+    assert [len(body.inputs) for _, body in call.bodies] == [2, 2]
+    assert [recording.types[number][0] for number in call.outputs] == [(), (BATCH, 4)]
+
+
+def test_map_and_scan_run_once_for_every_element() -> None:
+    from torch._higher_order_ops import map as map_
+    from torch._higher_order_ops import scan
+
+    mapped = exported(lambda self, x: map_(lambda row: self.linear(row), x)).calls[-1]
+    assert (mapped.target.name, mapped.target.attributes) == ("map_impl", {"trips": BATCH})
+    scanned = exported(
+        lambda self, x: scan(lambda c, row: (self.linear(c) + row, c.clone()), torch.zeros(4), x)
+    )
+    call = scanned.calls[-1]
+    assert call.target.attributes == {"trips": BATCH}
+    (_, body) = call.bodies[0]
+    # a carried row and a slice of x come in, and keep their types: x is [batch, 4]
+    assert [body.types[number][0] for _, number in body.inputs] == [(4,), (4,)]
+    assert names(body) == ["linear", "add", "clone"]
+    assert [scanned.types[number][0] for number in call.outputs] == [(4,), (BATCH, 4)]
+
+
+def test_numbers_of_tensors_are_unique_across_bodies() -> None:
+    recording = exported(
+        lambda self, x: torch.cond(x.sum() > 0, lambda x: x + 2, lambda x: x + 1, (x,)) * 3
+    )
+    made = [number for call in recording.calls for number in call.outputs]
+    made += [
+        number
+        for call in recording.calls
+        for _, body in call.bodies
+        for inner in body.calls
+        for number in inner.outputs
+    ]
+    assert len(made) == len(set(made)) == 6  # sum, gt, cond, mul, and one in each branch
+
+
+def test_flex_attention_is_one_operator() -> None:
+    from torch.nn.attention.flex_attention import flex_attention
+
+    def attend(self: Module, x: Any) -> Any:
+        heads = x.unsqueeze(1)
+        return flex_attention(heads, heads, heads, score_mod=lambda score, b, h, i, j: score + i)
+
+    recording = exported(attend, 2, 128, 16)
+    call = next(call for call in recording.calls if call.target.domain == "higher_order")
+    assert call.target.name == "flex_attention"
+    assert call.target.attributes == {"scale": 0.25}  # 1 / sqrt(16)
+    assert call.bodies == ()
+    assert [recording.types[number][0] for number in call.inputs[:3]] == [(BATCH, 1, 128, 16)] * 3
+    assert recording.types[call.outputs[0]][0] == (BATCH, 1, 128, 16)
+
+
+def test_wrappers_are_read_in_line() -> None:
+    def mixed(self: Module, x: Any) -> Any:
+        with torch.no_grad():
+            y = self.linear(x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.linear(y) + 1
+
+    recording = exported(mixed)
+    assert [(call.target.name, call.path) for call in recording.calls] == [
+        ("linear", "linear"),
+        ("linear", "linear"),
+        ("add", ""),
+    ]
+    assert recording.types[recording.outputs[0]][1] == "bfloat16"
+    first, second, _ = recording.calls
+    assert second.inputs[0] == first.outputs[0]
+
+
+def test_a_vmap_is_read_as_its_operators_on_whole_tensors() -> None:
+    recording = exported(lambda self, x: torch.vmap(lambda row: row * 2 + 1)(x))
+    assert names(recording) == ["mul", "add"]
+    assert recording.types[recording.outputs[0]][0] == (BATCH, 4)
+
+
+# -- operators ------------------------------------------------------------
+
+
+def change(self: Module, x: Any) -> Any:
+    y = x.clone()
+    y.add_(1)
+    y[0] = 2.0
+    parts = y.split(2, 1)
+    return y.t().reshape(-1), y.reshape(-1, 2), parts[1].contiguous(), y.to(torch.float32)
+
+
+CHANGED = [
+    # (operator, index of the operand whose memory holds the result, whether it is written)
+    ("clone", None, False),
+    ("add_", 0, True),
+    ("select", 0, False),
+    ("fill_", 0, True),
+    ("split", 0, False),
+    ("t", 0, False),
+    ("reshape", None, False),  # of a transposed tensor: a copy
+    ("reshape", 0, False),
+    ("contiguous", None, False),  # of columns: a copy
+    ("to", 0, False),  # it has that dtype
+]
+
+
+def memory(recording: Recording) -> list[tuple[str, int | None, bool]]:
+    return [
+        (call.target.name, call.target.reuses, call.target.writes)
+        for call in recording.calls
+        if call.target.name != "lift_fresh_copy"
+    ]
+
+
+def test_views_and_operators_in_place() -> None:
+    recording = exported(change)
+    assert memory(recording) == CHANGED
+    added, selected = recording.calls[1], recording.calls[-8]
+    assert selected.inputs == added.outputs  # readers of what was changed read its new number
+
+
+def test_a_saved_program_still_knows_its_views() -> None:
+    program = torch.export.export(
+        Module(change),
+        (torch.zeros(6, 4),),
+        dynamic_shapes=({0: Dim("rows", min=3)},),
+        strict=False,
+    )
+    stored = io.BytesIO()
+    torch.export.save(program, stored)
+    stored.seek(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates what its own loading uses
+        loaded = torch.export.load(stored)
+    recording = from_exported(loaded)
+    assert memory(recording) == CHANGED
+    assert list(recording.dims) == ["batch"]  # a saved program has lost the name of the dim
+    assert list(from_exported(program).dims) == ["rows"]
+
+
+def test_decompositions_are_read_as_they_are() -> None:
+    module = Module(lambda self, x: self.linear(x))
+    program = torch.export.export(module, (torch.zeros(6, 4),), strict=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates what it uses itself
+        recording = from_exported(program.run_decompositions())
+    assert names(recording) == ["permute", "addmm"]
+    assert recording.calls[1].target.attributes == {"beta": 1, "alpha": 1}
+    assert recording.calls[0].target.reuses == 0
+
+
+def test_arguments_are_bound_by_the_schema() -> None:
+    def many(self: Module, x: Any) -> Any:
+        x = torch.cat([x, x], dim=-1) + 1
+        x = nn.functional.dropout(x, 0.5, training=False)
+        return x.sum(1).to(torch.float16), x[:, torch.tensor([0, 2])]
+
+    recording = exported(many)
+    given = {call.target.name: call.target for call in recording.calls}
+    assert given["cat"].attributes == {"tensors": 2, "dim": -1}
+    assert given["add"].attributes == {"other": 1, "alpha": 1}  # a number, not a tensor
+    assert given["sum"].attributes == {"dim": (1,), "keepdim": False}
+    assert given["to"].attributes == {"dtype": "float16", "non_blocking": False, "copy": False}
+    assert given["index"].attributes == {"indices": 2}
+    assert given["dropout"].reuses == 0  # in evaluation it hands back what it got
+    index = next(call for call in recording.calls if call.target.name == "index")
+    assert index.inputs[1] is None
+    assert index.inputs[2] is not None
+
+
+# -- sizes, weights, scopes ------------------------------------------------------------
+
+
+def test_sizes_are_formulas_over_named_dims() -> None:
+    def sizes(self: Module, x: Any) -> Any:
+        windows = x.unfold(0, 3, 2)
+        return torch.cat([windows, windows]), x.reshape(-1), x.nonzero()
+
+    recording = exported(sizes, 9, 4)
+    shapes = [recording.types[number][0] for number in recording.outputs]
+    # floor((n - 3) / 2) + 1 windows, twice; 4 n elements; as many rows as there are non-zeros
+    assert [shapes[0][0].subs(BATCH, n) for n in (9, 12, 101)] == [8, 10, 100]
+    assert shapes[1] == (4 * BATCH,)
+    assert shapes[2] == (symbol("nonzero_0"), 2)
+    assert recording.dims["batch"].default == 9
+    assert recording.dims["nonzero_0"].origin == "data"
+
+
+def test_an_example_of_one_leaves_the_dim_free() -> None:
+    recording = exported(lambda self, x: self.linear(x), 1, 4)
+    assert recording.dims["batch"].default == 1
+    assert recording.types[recording.outputs[0]][0] == (BATCH, 4)
+
+
+def test_a_dim_that_the_module_fixes_is_said() -> None:
+    recording = exported(lambda self, x: self.linear(x) + torch.ones(6, 1))
+    assert recording.dims == {}
+    assert recording.notes == ["the module runs at one size only: batch = 6"]
+
+
+def test_tied_weights_are_one_and_unused_ones_none() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.unused = nn.Linear(4, 4), nn.Linear(4, 4, False), nn.Linear(4, 4)
+            self.b.weight = self.a.weight
+            self.register_buffer("scale", torch.ones(4))
+
+        def forward(self, x: Any) -> Any:
+            return self.b(self.a(x)) * self.scale
+
+    module = Tied()
+    recording = export_module(module, Inputs(module, torch.zeros(2, 4)))
+    weights = {weight.name: weight.parameter for weight in recording.weights.values()}
+    assert weights == {"a.weight": True, "a.bias": True, "scale": False}
+    first, second, _ = recording.calls
+    assert first.inputs[1] == second.inputs[1]
+    assert [call.path for call in recording.calls] == ["a", "b", ""]
+    assert recording.modules == {"": "Tied", "a": "Linear", "b": "Linear"}
+
+
+def test_the_module_is_left_as_it_was() -> None:
+    module = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)).train()
+    module[0].eval()
+    recording = export_module(module, Inputs(module, torch.zeros(2, 4)))
+    assert recording.calls[1].target.attributes["train"] is False
+    assert [child.training for child in (module, module[0], module[1])] == [True, False, True]
+
+
+def test_a_module_on_the_meta_device_with_inputs_elsewhere() -> None:
+    with torch.device("meta"):
+        module = nn.Linear(4, 4)
+    recording = export_module(module, Inputs(module, torch.zeros(2, 4)))
+    assert names(recording) == ["linear"]
+
+
+# -- refusals ------------------------------------------------------------
+
+
+def branches(self: Module, x: Any) -> Any:
+    if x.sum() > 0:  # the line that is quoted
+        return x + 1
+    return x
+
+
+def reads(self: Module, x: Any) -> Any:
+    return x * float(x.numpy().max())  # the line that is quoted
+
+
+def loops(self: Module, x: Any) -> Any:
+    while x.max() < 10:  # the line that is quoted
+        x = x * 2
+    return x
+
+
+def fails(self: Module, x: Any) -> Any:
+    return x @ torch.ones(5, 5)  # the line that is quoted
+
+
+@pytest.mark.parametrize(
+    ("function", "reason", "advice"),
+    [
+        (branches, "control flow depends on the values", "torch.cond"),
+        (loops, "control flow depends on the values", "torch.while_loop"),
+        (reads, "reads the values of tensors", ".item()"),
+        (fails, "fails on these inputs with RuntimeError", "run module(*inputs)"),
+    ],
+)
+def test_a_refusal_names_the_reason_the_line_and_a_way_out(
+    function: Callable[..., Any], reason: str, advice: str
+) -> None:
+    with pytest.raises(ModelError) as caught:
+        exported(function, free=False)
+    text = str(caught.value)
+    assert reason in text
+    assert advice in text
+    assert f"test_export.py:{function.__code__.co_firstlineno + 1}, in {function.__name__}" in text
+    assert "# the line that is quoted`" in text
+    assert len(text.splitlines()) == 3
+    assert len(text) < 1000
+    assert caught.value.__suppress_context__  # no traceback of torch's behind it
+
+
+def test_equal_recordings_have_no_differences_whatever_their_numbers() -> None:
+    assert differences(exported(change), exported(change)) == []
