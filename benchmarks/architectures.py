@@ -91,9 +91,10 @@ def main() -> None:
             rows.append(load(name))
         finally:
             signal.alarm(0)
+        row = rows[-1] | {"says": rows[-1]["says"].partition("\n")[0]}
         print(
             *(
-                str(rows[-1].get(key, ""))
+                str(row.get(key, ""))
                 for key in ("name", "outcome", "class", "ops", "cpu_s", "says")
             ),
             sep="\t",
