@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+
+from onnx_ir import DataType
 
 from energy_opt.ir.dims import Dim, product, total
 from energy_opt.ir.op import Op, Work
@@ -12,18 +15,27 @@ from energy_opt.ir.rules.einsum import Equation, contract, parse
 from energy_opt.ir.rules.formulas import activation_flops, elements, least, matmul, nbytes, plus
 from energy_opt.ir.rules.matmul import product_of
 
+_COMPLEX = frozenset({DataType.COMPLEX64, DataType.COMPLEX128})
 
-@aten("matmul", "matmul linalg_matmul mm bmm mv dot vdot _int_mm smm")
+
+def real(op: Op, work: Work) -> Work:
+    """The work in real arithmetic: a multiply-add of complex numbers is four."""
+    if not any(tensor is not None and tensor.dtype in _COMPLEX for tensor in op.inputs):
+        return work
+    return replace(work, matmul_flops=product((4, work.matmul_flops)))
+
+
+@aten("matmul", "matmul linalg_matmul mm bmm mv dot vdot _int_mm")
 def plain(op: Op) -> Work:
     """2*b*m*n*k, for vectors, matrices and batches of them."""
-    return product_of(shape(op, 0, 1), shape(op, 1, 1), op.y.dims)
+    return real(op, product_of(shape(op, 0, 1), shape(op, 1, 1), op.y.dims))
 
 
 @aten("matmul", "linear mkldnn_linear")
 def linear(op: Op) -> Work:
     """x[.., k] by weight[n, k] or [k], and the bias."""
     weight = shape(op, 1, 1)
-    work = product_of(shape(op, 0, 1), tuple(reversed(weight[-2:])), op.y.dims)
+    work = real(op, product_of(shape(op, 0, 1), tuple(reversed(weight[-2:])), op.y.dims))
     return plus(work, given(op, 2) * elements(op.y))
 
 
@@ -56,7 +68,7 @@ def blended(op: Op, work: Work, kind_flops: int = 0) -> Work:
 @aten("matmul", "addmm* baddbmm* addmv*")
 def blended_product(op: Op) -> Work:
     """C at input 0, the product's operands at 1 and 2."""
-    return blended(op, product_of(shape(op, 1, 1), shape(op, 2, 1), op.y.dims))
+    return blended(op, real(op, product_of(shape(op, 1, 1), shape(op, 2, 1), op.y.dims)))
 
 
 @aten("matmul", "_addmm_activation")
@@ -178,7 +190,7 @@ def einsum(op: Op) -> Work:
     if not op.inputs:
         raise ValueError("einsum of nothing")
     shapes = [shape(op, index) for index in range(len(op.inputs))]
-    work = along(parse(text(op, "equation", ""), shapes), integers(op, "path"))
+    work = real(op, along(parse(text(op, "equation", ""), shapes), integers(op, "path")))
     if work.sizes:
         return work
     kind = "elementwise" if len(op.inputs) > 1 else "reduction" if work.other_flops != 0 else "copy"

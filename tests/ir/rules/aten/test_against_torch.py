@@ -96,6 +96,11 @@ CALLS: dict[str, tuple[Any, ...]] = {
         aten._scaled_dot_product_flash_attention.default,
         meta(*Q), meta(*Q), meta(*Q), 0.0, True,
     ),
+    "flash, backward": (
+        aten._scaled_dot_product_flash_attention_backward.default,
+        meta(*Q), meta(*Q), meta(*KV), meta(*KV), meta(*Q), meta(2, 8, 5), meta(3), meta(3),
+        5, 7, 0.0, False, meta(2), meta(2),
+    ),
     "matmul, vector": (aten.matmul.default, meta(7), meta(7, 3)),
     "lstm": (
         aten.lstm.input,

@@ -36,6 +36,9 @@ CASES = [
         "12288*b*s",
     ),
     case(A + "linear", "2,3 4,3 -> 2,4", 48, 0, 72, 32),
+    # complex numbers: 4 real multiply-adds each, 8 bytes
+    case(A + "bmm", "c64:5,2,3 c64:5,3,4 -> c64:5,2,4", 4 * 240, 0, 8 * 90, 8 * 40),
+    case(A + "einsum", "c64:2,3 c64:3,4 -> c64:2,4", 4 * 48, 0, 144, 64, equation="ij,jk->ik"),
     # weight[k]: a dot product per row
     case(A + "linear", "2,5,3 3 -> 2,5", 60, 0, 132, 40),
     # C adds 8; alpha scales 8 products, beta scales 8 of C
