@@ -37,21 +37,31 @@ def export_module(
     Raises:
         ModelError: torch.export cannot take the module, with torch's reason, the line it is about, and what to do.
     """
+    wanted = inputs.dims
     try:
-        with _evaluating(module), torch.no_grad():
-            args, kwargs = _examples(module, inputs)
-            shapes = _dynamic_shapes(module, inputs)
-            program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
+        try:
+            program = _program(module, inputs)
+        except Exception:  # it may be the guessed dims that it does not take; without them it tells
+            if not (inputs.guessed and wanted):
+                raise
+            inputs = inputs.fixed({dim: int(info.default) for dim, info in wanted.items()})
+            program = _program(module, inputs)
     except Exception as error:  # noqa: BLE001 - the module's own code runs here and may raise anything
         raise refusal(name or type(module).__name__, error, reason) from None
     recording = from_exported(program, inputs.leaves)
     recording.modules.setdefault("", type(module).__name__)
-    wanted = inputs.dims
     fixed = [f"{dim} = {info.default}" for dim, info in wanted.items() if dim not in recording.dims]
     if fixed:
         recording.notes.append(f"the module runs at one size only: {', '.join(fixed)}")
     recording.dims = {dim: wanted.get(dim, info) for dim, info in recording.dims.items()}
     return recording
+
+
+def _program(module: nn.Module, inputs: Inputs) -> ExportedProgram:
+    with _evaluating(module), torch.no_grad():
+        args, kwargs = _examples(module, inputs)
+        shapes = _dynamic_shapes(module, inputs)
+        return torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
 
 
 def from_exported(program: ExportedProgram, leaves: Sequence[Leaf] = ()) -> Recording:

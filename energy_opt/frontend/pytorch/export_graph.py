@@ -198,15 +198,26 @@ class Reader:
 
     def path_of(self, node: Node) -> str:
         """Path of the module that made the call; modules on the way are written down. In a body, that of the call."""
-        stack = node.meta.get("nn_module_stack")
-        found = None
-        for path, kind in (stack or {}).values():
-            name = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
-            if name.startswith("_empty_nn_module_stack"):
-                continue
-            found = _REPEATED_CALL.sub("", _ROOT.sub("", path))
-            self.root.modules.setdefault(found, name.rpartition(".")[2])
-        return self.path if found is None else found
+        for path, kind in modules_of(node):
+            self.root.modules.setdefault(path, kind)
+        found = module_of(node)
+        return self.path if found is None else found[0]
+
+
+def modules_of(node: Node) -> list[tuple[str, str]]:
+    """(path, class) of the modules that were running when the node was traced, the outermost first."""
+    found = []
+    for path, kind in (node.meta.get("nn_module_stack") or {}).values():
+        name = kind if isinstance(kind, str) else kind.__qualname__
+        if not name.startswith("_empty_nn_module_stack"):
+            path = _REPEATED_CALL.sub("", _ROOT.sub("", path))
+            found.append((path, name.rpartition(".")[2]))
+    return found
+
+
+def module_of(node: Node) -> tuple[str, str] | None:
+    """(path, class) of the module that made the call, None where the node does not say."""
+    return next(reversed(modules_of(node)), None)
 
 
 def _unwrapped(fake: Any) -> Any:

@@ -366,5 +366,21 @@ def test_a_refusal_names_the_reason_the_line_and_a_way_out(
     assert caught.value.__suppress_context__  # no traceback of torch's behind it
 
 
+def test_guessed_dims_are_given_up_where_the_module_does_not_take_them() -> None:
+    module = torch.export.export(nn.Linear(4, 4), (torch.zeros(2, 4),)).module()
+    recording = export_module(module, Inputs(module, torch.zeros(2, 4)))  # it checks its sizes
+    assert recording.notes == ["the module runs at one size only: batch = 2"]
+    assert names(recording) == ["linear"]
+    assert recording.types[recording.outputs[0]][0] == (2, 4)
+
+
+def test_a_refusal_says_why_the_module_was_not_recorded_either() -> None:
+    module = Module(fails)
+    with pytest.raises(ModelError, match="when it is recorded: a size is 3, 5, 9"):
+        export_module(
+            module, Inputs(module, torch.zeros(2, 4)), reason=ValueError("a size is 3, 5, 9")
+        )
+
+
 def test_equal_recordings_have_no_differences_whatever_their_numbers() -> None:
     assert differences(exported(change), exported(change)) == []
