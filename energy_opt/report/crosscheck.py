@@ -16,8 +16,8 @@ from energy_opt.report.escape import plain
 from energy_opt.report.widgets import Name, columns
 
 _SHORT = {
-    "flop_counter": "FlopCounterMode",
-    "flop_counter_math": "the same, meta",
+    "flop_counter": "FlopCounter, CPU",
+    "flop_counter_math": "FlopCounter, fake",
     "fvcore": "fvcore",
 }
 _EQUAL = 1e-3

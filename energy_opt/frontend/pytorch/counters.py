@@ -7,12 +7,12 @@ repeated, so that neither the caller's module nor much memory is touched.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,7 +59,7 @@ def flop_counter(
     module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], *, device: str, math: bool
 ) -> Count:
     """What FlopCounterMode counts on that device; `math` keeps attention from choosing a fused kernel."""
-    where = "on the meta device" if device == "meta" else "on CPU tensors"
+    where = "on fake tensors" if device == "meta" else "on CPU tensors"
     count = Count(
         "flop_counter_math" if math else "flop_counter",
         f"FlopCounterMode {where}" + (", attention as plain products" if math else ""),
@@ -69,9 +69,17 @@ def flop_counter(
 
     def run() -> Count:
         ready = stand_in(module, device)
-        chosen = sdpa_kernel(SDPBackend.MATH) if math else nullcontext()
-        with torch.no_grad(), _slow_path(), chosen, counter, _Callers(counter) as callers:
-            ready(*place(args, device), **place(kwargs, device))
+        given = place(args, device), place(kwargs, device)
+        with contextlib.ExitStack() as stack:
+            if device == "meta":
+                given = stack.enter_context(_fake(given))
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(_slow_path())
+            if math:
+                stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            stack.enter_context(counter)
+            callers = stack.enter_context(_Callers(counter))
+            ready(*given[0], **given[1])
         total = float(counter.get_total_flops())
         found = callers.found
         if rest := total - sum(found.values()):
@@ -122,8 +130,9 @@ def stand_in(module: nn.Module, device: str) -> nn.Module:
     """
     weights = [*module.parameters(), *module.buffers()]
     weights += [v for m in module.modules() for v in vars(m).values() if torch.is_tensor(v)]
+    zeros: dict[Any, torch.Tensor] = {}
     # What deepcopy finds here by the id of the original is taken for its copy.
-    known: dict[int, Any] = {id(tensor): _empty(tensor, device) for tensor in weights}
+    known: dict[int, Any] = {id(tensor): _empty(tensor, device, zeros) for tensor in weights}
     try:
         return copy.deepcopy(module, known).eval()
     except Exception as error:  # whatever a module's attributes raise when copied
@@ -203,7 +212,16 @@ class _Leaves(nn.Module):  # type: ignore[misc]  # torch is not typed here
         return tuple(tensors(self.module(*args, **kwargs)))
 
 
-@contextmanager
+@contextlib.contextmanager
+def _fake(values: Any) -> Iterator[Any]:
+    """Meta tensors as fake tensors, of which transformers knows that they hold no values to look at."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        yield rebuilt(values, mode.from_tensor)
+
+
+@contextlib.contextmanager
 def _slow_path() -> Iterator[None]:
     """Without the fused kernel of nn.TransformerEncoderLayer: whether it is taken depends on who looks."""
     before = torch.backends.mha.get_fastpath_enabled()
@@ -222,11 +240,14 @@ def _guarded(run: Callable[[], Count], count: Count) -> Count:
         return Count(count.name, count.label, count.unit, failed=f"{type(error).__name__}: {said}")
 
 
-def _empty(tensor: torch.Tensor, device: str) -> torch.Tensor:
+def _empty(tensor: torch.Tensor, device: str, zeros: dict[Any, torch.Tensor]) -> torch.Tensor:
     if device == "meta":
         made = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
     elif isinstance(tensor, nn.Parameter) or tensor.is_meta:
-        made = torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
+        # One element for all, but grouped products look at the strides of each expert's matrix.
+        dense = tensor.shape[-2:] if tensor.dim() == 3 else ()
+        one = zeros.setdefault((dense, tensor.dtype), torch.zeros(dense, dtype=tensor.dtype))
+        made = one.expand(tensor.shape)
     else:
         made = tensor.detach().cpu()  # a small table, such as positions, whose values may matter
     # Which kernel a product is made with depends on it, even where no gradient is taken.

@@ -106,8 +106,8 @@ def cross_check(
     """FLOPs of a module by operator: ours, fvcore's and FlopCounterMode's, each on the same inputs.
 
     `model` is a module with example inputs, or what `load` makes one of: a transformers config, `hf:NAME`,
-    `python:package.module:callable`. FlopCounterMode runs twice: as one would call it, on CPU tensors, and on the meta
-    device with attention kept from fused kernels, of which it knows only some. Two counters compute in earnest, on
+    `python:package.module:callable`. FlopCounterMode runs twice: as one would call it, on CPU tensors, and on fake
+    tensors with attention kept from fused kernels, of which it knows only some. Two counters compute in earnest, on
     weights that are zero, so they are left out of a large model.
 
     Raises:

@@ -70,7 +70,7 @@ def test_ours_is_the_closed_form(mixed: crosscheck.CrossCheck) -> None:
     assert list(mixed.ours) == sorted(EXPECTED, key=lambda name: -EXPECTED[name])
 
 
-def test_on_the_meta_device_flop_counter_mode_agrees(mixed: crosscheck.CrossCheck) -> None:
+def test_on_fake_tensors_flop_counter_mode_agrees(mixed: crosscheck.CrossCheck) -> None:
     count = by_name(mixed)["flop_counter_math"]
     assert count.operators == EXPECTED
     assert (mixed.missed(count), mixed.different(count)) == ([], [])
@@ -136,6 +136,21 @@ def test_a_config_at_other_sizes() -> None:
     assert found.source.startswith("hf:bert --set ")
     with pytest.raises(DimError, match="batch"):
         eo.cross_check("hf:bert", settings=settings, samples=3)
+
+
+def test_a_decoder_that_looks_at_its_masks() -> None:
+    pytest.importorskip("transformers")
+    settings = {
+        "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "intermediate_size": 128, "vocab_size": 100,
+    }  # fmt: skip
+    found = eo.cross_check("hf:llama", settings=settings, batch=3, seq=7)
+    # Query and output d^2 each, key and value half as wide, three products with the width ff; logits of every token.
+    linear = 2 * (2 * (3 * 64 * 64 + 3 * 64 * 128) + 64 * 100) * 3 * 7
+    assert found.ours["linear"] == linear
+    count = by_name(found)["flop_counter_math"]
+    assert count.failed == ""
+    assert count.operators == found.ours
 
 
 def test_the_module_is_left_alone() -> None:
