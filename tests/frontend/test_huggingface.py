@@ -242,6 +242,13 @@ def test_a_model_in_memory_keeps_its_cache_setting() -> None:
     assert len(graph.model.graph.outputs) == 1
 
 
+def test_what_is_priced_without_a_part_of_the_model_says_so() -> None:
+    (note,) = prepare("hf:qwen2_vl").notes
+    assert note.startswith("priced without an image")
+    (note,) = prepare("hf:qwen2_audio").notes
+    assert note.startswith("priced without a sound")
+
+
 # -- settings ------------------------------------------------------------------------------------------------------
 
 

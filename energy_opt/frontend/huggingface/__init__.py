@@ -124,10 +124,20 @@ def _remark(module: Any, inputs: Mapping[str, Any], notes: list[str]) -> None:
             f"the config's weights are quantized ({method or 'method not stated'}); "
             f"they are taken in {str(module.config.dtype).removeprefix('torch.')}"
         )
-    if any(getattr(module.config, key, None) for key in ("image_token_id", "image_token_index")):
-        notes.append(
-            "seq counts the tokens that stand for the image"
-            if "pixel_values" in inputs
-            else "text alone, no image: how one is cut into patches is up to the model's preprocessing; to price it, "
-            "give the module with example inputs (python:package.module:callable)"
-        )
+    for word, configs, names in _MODALITIES:
+        parts = any(getattr(module.config, key, None) is not None for key in configs)
+        if parts and not names & inputs.keys():
+            notes.append(
+                f"priced without {word}: how one becomes an input is up to its preprocessing; to price it, give "
+                "the module with example inputs (python:package.module:callable)"
+            )
+    tokens = ("image_token_id", "image_token_index")
+    if "pixel_values" in inputs and any(hasattr(module.config, key) for key in tokens):
+        notes.append("seq counts the tokens that stand for the image")
+
+
+_MODALITIES = (
+    ("an image", ("vision_config", "image_config"), {"pixel_values"}),
+    ("a sound", ("audio_config",), {"input_features", "input_values"}),
+    ("a text", ("text_config",), {"input_ids"}),
+)

@@ -22,7 +22,8 @@ _ALSO = {
     "blip-2": ("input_ids",),
     "bros": ("bbox",),
     "clap": ("input_features",),
-    "layoutlmv2": ("bbox", "image"),
+    "layoutlm": ("bbox",),
+    "layoutlmv3": ("bbox", "pixel_values"),
     "lxmert": ("visual_feats", "visual_pos"),
     "tvp": ("pixel_values",),
     "udop": ("attention_mask",),
@@ -93,6 +94,7 @@ def _wanted(module: Any, config: Any, parameters: Mapping[str, inspect.Parameter
 
 def takes_images(config: Any, parameters: Mapping[str, Any]) -> bool:
     """Whether the model looks at images beside its text, and of a size that can be told."""
-    if getattr(config, "vision_config", None) is None or config.model_type in _SIZED:
+    parts = (getattr(config, key, None) for key in ("vision_config", "image_config"))
+    if config.model_type in _SIZED or all(part is None for part in parts):
         return False
     return not _GRIDS & parameters.keys()
