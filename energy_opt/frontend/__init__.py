@@ -55,8 +55,8 @@ def load(
 
         return load_proto(model)
     raise UsageError(
-        f"cannot load a {type(model).__module__}.{type(model).__qualname__}; give a torch.nn.Module and example inputs, "
-        "a transformers config, an onnx.ModelProto, or the name of a file"
+        f"cannot load a {type(model).__module__}.{type(model).__qualname__}; give a torch.nn.Module and "
+        "example inputs, a transformers config, an onnx.ModelProto, or the name of a file"
     )
 
 

@@ -6,7 +6,7 @@ import onnx_ir
 
 from energy_opt.ir import shapes
 from energy_opt.ir.dims import evaluate, free_symbols, product, total
-from energy_opt.ir.graph import BRANCH, TRIPS, DimInfo, Graph, subgraphs
+from energy_opt.ir.graph import BRANCH, BRANCHING, TRIPS, DimInfo, Graph, subgraphs
 from energy_opt.ir.reader import Reader
 from energy_opt.ir.symbolic import dim_of
 
@@ -24,7 +24,7 @@ def assign_trips(graph: Graph) -> None:
     ):  # inner ones first: an outer branch is weighed by what is in it
         if not subgraphs(node):
             continue
-        if node.op_type == "If":
+        if node.op_type in BRANCHING:
             node.metadata_props[BRANCH] = _branch(reader, node, notes)
             continue
         trips = shapes.trip_count(node)
@@ -37,7 +37,7 @@ def assign_trips(graph: Graph) -> None:
             )
     graph.notes.extend(reversed(notes[-_MOST_NOTES:]))
     if len(notes) > _MOST_NOTES:
-        graph.notes.append(f"and so for {len(notes) - _MOST_NOTES} more If and Loop nodes")
+        graph.notes.append(f"and so for {len(notes) - _MOST_NOTES} more nodes of control flow")
 
 
 def name_unknown_dims(graph: Graph) -> None:
@@ -87,7 +87,7 @@ def _branch(reader: Reader, node: onnx_ir.Node, notes: list[str]) -> str:
     work = {name: _work(reader, body) for name, body in subgraphs(node)}
     branch = max(sorted(work, reverse=True), key=lambda name: work[name], default="then_branch")
     notes.append(
-        f"If {node.name!r}: which branch runs depends on the data; the larger one ({branch}) is counted"
+        f"{node.op_type} {node.name!r}: which branch runs depends on the data; the larger one ({branch}) is counted"
     )
     return branch
 

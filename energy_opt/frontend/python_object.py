@@ -34,6 +34,9 @@ def is_object(text: str) -> bool:
 
 def load_object(source: str, settings: Mapping[str, Any] | None = None) -> Graph:
     """The graph of the module that a callable returns. See `prepare`; raises what that and `load` raise."""
+    from energy_opt.frontend import huggingface
+
+    huggingface.require("torch")
     from energy_opt.frontend.pytorch.modules import load_module
 
     made = prepare(source, settings)

@@ -26,6 +26,9 @@ PATH = "energy_opt.path"
 TRIPS = "energy_opt.trips"
 BRANCH = "energy_opt.branch"
 
+BRANCHING = frozenset({"If", "cond"})
+"""Ops of which one body runs: ONNX's and PyTorch's."""
+
 LARGEST_DIM = 2**40
 """A trillion: far beyond any axis, and products of a few still fit a float64 exactly enough."""
 

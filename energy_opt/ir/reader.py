@@ -12,7 +12,7 @@ from energy_opt.errors import ModelError
 from energy_opt.ir import shapes
 from energy_opt.ir.dims import Dim, product, total
 from energy_opt.ir.fusion import saved
-from energy_opt.ir.graph import BRANCH, TRIPS, Graph, path_of, subgraphs
+from energy_opt.ir.graph import BRANCH, BRANCHING, TRIPS, Graph, path_of, subgraphs
 from energy_opt.ir.memory import Step
 from energy_opt.ir.op import MOST_ELEMENTS, Op, Tensor
 from energy_opt.ir.row import Row, Use
@@ -90,7 +90,7 @@ class Reader:
     def _bodies(
         self, node: onnx_ir.Node, times: Dim, bodies: Sequence[tuple[str, onnx_ir.Graph]]
     ) -> list[tuple[onnx_ir.Graph, Dim]]:
-        if node.op_type == "If":
+        if node.op_type in BRANCHING:
             taken = node.metadata_props.get(BRANCH, "then_branch")
             self._others[node] = [body for name, body in bodies if name != taken]
             return [(body, times) for name, body in bodies if name == taken]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from energy_opt.errors import UsageError
 from energy_opt.ir.graph import Graph
@@ -12,18 +12,7 @@ from energy_opt.passes.fuse_elementwise import fuse_elementwise
 from energy_opt.passes.fuse_gelu import fuse_gelu
 from energy_opt.passes.fuse_qdq import fuse_qdq
 from energy_opt.passes.fuse_skip_norm import fuse_skip_norm
-
-Pass = Callable[[Graph], Graph]
-
-PASSES: dict[str, Pass] = {
-    "cast-bf16": cast_bf16,
-    "cast-fp16": cast_fp16,
-    "fuse-conv": fuse_conv,
-    "fuse-elementwise": fuse_elementwise,
-    "fuse-gelu": fuse_gelu,
-    "fuse-qdq": fuse_qdq,
-    "fuse-skip-norm": fuse_skip_norm,
-}
+from energy_opt.passes.registry import PASSES, Pass, register
 
 
 def run(graph: Graph, names: Iterable[str]) -> Graph:
@@ -45,5 +34,6 @@ __all__ = [
     "fuse_gelu",
     "fuse_qdq",
     "fuse_skip_norm",
+    "register",
     "run",
 ]

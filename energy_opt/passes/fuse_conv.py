@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from energy_opt.ir.graph import Graph
 from energy_opt.passes.groups import is_op, only_user, with_groups
+from energy_opt.passes.registry import register
 
 _ACTIVATIONS = ("Relu", "Clip", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid")
 
 
+@register("fuse-conv")
 def fuse_conv(graph: Graph) -> Graph:
     """The graph with every convolution and its batch norm, residual and activation as one group."""
     groups = []

@@ -21,6 +21,7 @@ from energy_opt.ir.graph import Graph
 from energy_opt.ir.rules import lookup
 from energy_opt.ir.symbolic import dim_of
 from energy_opt.passes.groups import with_groups
+from energy_opt.passes.registry import register
 
 _POINTWISE = frozenset({"elementwise", "copy", "gather"})
 _OVER_INPUT = frozenset({"norm", "softmax", "reduction"})
@@ -45,6 +46,7 @@ class _Group:
     depth: int = 0
 
 
+@register("fuse-elementwise")
 def fuse_elementwise(graph: Graph) -> Graph:
     """The graph with every run of elementwise, reducing and copying nodes over the same elements as one group."""
     search = _Search(graph)

@@ -13,8 +13,10 @@ import onnx_ir
 
 from energy_opt.ir.graph import Graph
 from energy_opt.passes.groups import is_op, only_user, producer, with_groups
+from energy_opt.passes.registry import register
 
 
+@register("fuse-gelu")
 def fuse_gelu(graph: Graph) -> Graph:
     """The graph with every Gelu and its bias as one group."""
     groups = []

@@ -16,6 +16,7 @@ import onnx_ir
 
 from energy_opt.ir.graph import Graph
 from energy_opt.passes.groups import is_op, only_user, producer
+from energy_opt.passes.registry import register
 
 _PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 _BINARY = ("Add", "Mul")
@@ -28,6 +29,7 @@ _Unit = tuple[onnx_ir.Node, list[onnx_ir.Node], list[onnx_ir.Node]]
 """An op, what dequantizes its operands, and the chain from the op to what quantizes its result."""
 
 
+@register("fuse-qdq")
 def fuse_qdq(graph: Graph) -> Graph:
     """The graph with integers for what is dequantized, computed and quantized in one kernel."""
     if not any(node.op_type == "DequantizeLinear" for node in graph.nodes()):

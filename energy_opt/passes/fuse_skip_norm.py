@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from energy_opt.ir.graph import Graph
 from energy_opt.passes.groups import is_op, producer, with_groups
+from energy_opt.passes.registry import register
 
 _NORMS = ("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization")
 
 
+@register("fuse-skip-norm")
 def fuse_skip_norm(graph: Graph) -> Graph:
     """The graph with every normalization and the residual addition that feeds it as one group."""
     groups = []

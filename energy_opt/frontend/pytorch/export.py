@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import io
 import itertools
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -58,7 +60,7 @@ def export_module(
 
 
 def _program(module: nn.Module, inputs: Inputs) -> ExportedProgram:
-    with _evaluating(module), torch.no_grad():
+    with _evaluating(module), torch.no_grad(), _quiet():
         args, kwargs = _examples(module, inputs)
         shapes = _dynamic_shapes(module, inputs)
         return torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
@@ -141,6 +143,18 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for child in training:
             child.training = True
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """torch also writes to stderr what it raises, at length: tracebacks, and the graph up to there."""
+    logger = logging.getLogger("torch")
+    handlers, logger.handlers = logger.handlers, [logging.NullHandler()]
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.handlers = handlers
 
 
 def _examples(module: nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -34,12 +34,12 @@ def refusal(name: str, error: BaseException, recording: BaseException | None = N
     place = next((found for found in map(_place, chain) if found is not None), None)
     if known is None:
         known = f"it fails on these inputs with {type(error).__name__}: {_first(error)}", _RUN
-        if recording is not None and _first(recording) != _first(error):
+        if recording is not None and _worded(recording) != _worded(error):
             known = f"{known[0]} (and when it is recorded: {_first(recording)})", _RUN
             place = place or _place(recording)
     reason, advice = known
-    at = f"\n  at {place}" if place is not None else ""
-    return ModelError(f"{name} cannot be turned into a graph: {reason}{at}\n  What to do: {advice}")
+    at = f" (at {place})" if place is not None else ""
+    return ModelError(f"{name} cannot be turned into a graph: {reason}{at}. What to do: {advice}")
 
 
 def _explained(chain: list[BaseException]) -> tuple[str, str] | None:
@@ -68,6 +68,7 @@ def _first(error: BaseException) -> str:
     text = lines[0] if lines else type(error).__name__
     if text.endswith('For more information, run with TORCH_LOGS="+dynamic".') and len(lines) > 1:
         text = f"{text.split('!')[0]}: {lines[1].lstrip('- ')}"
+    text = text.rstrip(". ")
     for end in (
         " (unhinted:",
         ".  (Size-like",
@@ -77,6 +78,11 @@ def _first(error: BaseException) -> str:
     ):
         text = text.split(end)[0]
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _worded(error: BaseException) -> str:
+    """The message without its numbers: it was raised at other sizes."""
+    return re.sub(r"\d+", "", _first(error))
 
 
 def _place(error: BaseException) -> Place | None:

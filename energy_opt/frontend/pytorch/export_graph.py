@@ -156,7 +156,8 @@ class Reader:
         schema = self._schemas.get(function)
         if schema is None:
             schema = self._schemas[function] = Schema(function)
-        tensors, attributes, written = schema.bind(args, kwargs, is_ref)
+        tensors, values, written = schema.bind(args, kwargs, is_ref)
+        attributes = schema.attributes(values)
         self.sizes.where = schema.name
         results = self.tensors(made)
         refs = [ref for ref in pytree.tree_leaves(results, is_leaf=is_ref) if is_ref(ref)]

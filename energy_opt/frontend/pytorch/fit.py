@@ -119,5 +119,7 @@ def _left_inverse(rows: list[list[Fraction]]) -> list[list[tuple[int, Fraction]]
         work[column] = [x / scale if x else x for x in work[column]]
         for i in range(count):
             if i != column and (factor := work[i][column]):
-                work[i] = [x - factor * y if y else x for x, y in zip(work[i], work[column], strict=True)]
+                work[i] = [
+                    x - factor * y if y else x for x, y in zip(work[i], work[column], strict=True)
+                ]
     return [[(j, x) for j, x in enumerate(work[i][width:]) if x] for i in range(width)]

@@ -23,7 +23,7 @@ _HOW = 'free axes are named as {"input_ids": {0: "batch", 1: "seq"}}'
 
 @dataclass
 class Leaf:
-    """One tensor among the inputs: its name in the module's signature, its shape and dtype, and its free axes by dim."""
+    """One tensor among the inputs: its name in the module's signature, shape, dtype, and its free axes by dim."""
 
     name: str
     shape: tuple[int, ...]
@@ -42,6 +42,7 @@ class Inputs:
     """
 
     def __init__(self, module: nn.Module, inputs: Any, dynamic: Any = None) -> None:
+        self.args: tuple[Any, ...]
         if isinstance(inputs, Mapping):
             self.args, self.kwargs = (), dict(inputs)
         elif isinstance(inputs, (tuple, list)):
@@ -59,7 +60,7 @@ class Inputs:
         ]
         if not self.leaves:
             raise UsageError("the example inputs hold no tensor, so there is nothing to follow")
-        if self.guessed:
+        if dynamic is None:
             self._guess()
         elif dynamic:
             self._declare(dynamic, list(named))
@@ -81,7 +82,9 @@ class Inputs:
         other.leaves = [
             Leaf(
                 leaf.name,
-                tuple(sizes.get(leaf.axes.get(axis, ""), size) for axis, size in enumerate(leaf.shape)),
+                tuple(
+                    sizes.get(leaf.axes.get(axis, ""), size) for axis, size in enumerate(leaf.shape)
+                ),
                 leaf.dtype,
                 {axis: name for axis, name in leaf.axes.items() if name not in sizes},
             )
@@ -132,7 +135,11 @@ class Inputs:
             raise UsageError(f"dynamic is a {type(dynamic).__name__}; {_HOW}")
         known = {leaf.name for leaf in self.leaves}
         for name, axes in dynamic.items():
-            members = [leaf for leaf in self.leaves if leaf.name == name or leaf.name.startswith(f"{name}.")]
+            members = [
+                leaf
+                for leaf in self.leaves
+                if leaf.name == name or leaf.name.startswith(f"{name}.")
+            ]
             if not members and axes:
                 raise UsageError(
                     f"dynamic names the input {name!r}; the module's tensor inputs are {', '.join(sorted(known))}"
@@ -164,7 +171,9 @@ def _named(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
     try:
         bound = inspect.signature(module.forward).bind(*args, **kwargs)
     except TypeError as error:
-        raise UsageError(f"{type(module).__name__}: the inputs do not fit its forward: {error}") from None
+        raise UsageError(
+            f"{type(module).__name__}: the inputs do not fit its forward: {error}"
+        ) from None
     except ValueError:  # a forward without a signature
         return {**{f"input_{i}": value for i, value in enumerate(args)}, **kwargs}
     named: dict[str, Any] = {}
@@ -184,7 +193,10 @@ def _leaf_names(named: Mapping[str, Any]) -> list[str]:
     names = []
     for name, value in named.items():
         for path, _ in pytree.tree_flatten_with_path(value)[0]:
-            parts = [str(getattr(key, "idx", getattr(key, "key", getattr(key, "name", key)))) for key in path]
+            parts = [
+                str(getattr(key, "idx", getattr(key, "key", getattr(key, "name", key))))
+                for key in path
+            ]
             names.append(".".join([name, *parts]))
     return names
 

@@ -115,7 +115,11 @@ class _Lowering:
             name=name,
             metadata_props=metadata,
         )
-        if target.reuses is not None and not target.writes and inputs[target.reuses] in self._constant:
+        if (
+            target.reuses is not None
+            and not target.writes
+            and inputs[target.reuses] in self._constant
+        ):
             self.folded.add(node)  # a view of a weight is the weight
             self._constant.update(outputs)
         return node
@@ -165,5 +169,3 @@ def _attribute(name: str, value: Any) -> Any:
     if isinstance(value, float):
         return onnx_ir.Attr(name, kinds.FLOAT, value)
     return onnx_ir.Attr(name, kinds.STRING, str(value))
-
-

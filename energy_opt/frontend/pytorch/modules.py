@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from energy_opt.errors import DimError, ModelError, UsageError
+from energy_opt.frontend.control import assign_trips
 from energy_opt.frontend.pytorch import points
 from energy_opt.frontend.pytorch.fit import Point, Unresolved
 from energy_opt.frontend.pytorch.inputs import Inputs
@@ -60,8 +61,14 @@ def load_module(
     else:
         raise UsageError(f"{name} is no nn.Module and no ExportedProgram")
     recording.notes[:0] = notes
+    return _lowered(recording, name)
+
+
+def _lowered(recording: Recording, name: str) -> Graph:
     graph = lower(recording, name)
     verify(graph.model, name)
+    if any(call.bodies for call in recording.calls):
+        assign_trips(graph)
     return graph
 
 
@@ -74,8 +81,7 @@ def _graph(module: nn.Module, inputs: Inputs, name: str, notes: Sequence[str]) -
     except Exception as error:  # noqa: BLE001 - a module is anybody's code, and the meta device has no values
         recording, structural = _exported(module, inputs, error), {}
     recording.notes[:0] = notes
-    graph = lower(recording, name)
-    verify(graph.model, name)
+    graph = _lowered(recording, name)
     if structural:
         graph.variant = _Variants(module, inputs, name, notes, structural)
     return graph
@@ -104,7 +110,11 @@ class _Variants:
         wanted: dict[str, int] = {}
         for name, only in self._structural.items():
             size = sizes.get(name, graph.dims[name].default)
-            if isinstance(size, int) and size != graph.dims[name].default if only is None else size == only:
+            if (
+                isinstance(size, int) and size != graph.dims[name].default
+                if only is None
+                else size == only
+            ):
                 wanted[name] = size
             elif only is None and not isinstance(size, int):
                 raise DimError(
@@ -116,7 +126,10 @@ class _Variants:
         if key not in self._made:
             module, inputs, source, notes = self._make
             made = self._made[key] = _graph(module, inputs.fixed(wanted), source, notes)
-            made.dims = {n: replace(info, default=wanted[n]) if n in wanted else info for n, info in graph.dims.items()}
+            made.dims = {
+                n: replace(info, default=wanted[n]) if n in wanted else info
+                for n, info in graph.dims.items()
+            }
         return self._made[key]
 
 
@@ -140,15 +153,18 @@ def record(module: nn.Module, inputs: Inputs) -> Recorded:
     structural: dict[str, int | None] = {}
     dims = inputs.dims
     with Recorder(module) as recorder:
-        while True:
+        found = None
+        while found is None:
             try:
-                recording, run, ones = _at_any_sizes(recorder, inputs)
-                break
+                found = _at_any_sizes(recorder, inputs)
             except Branches as branches:
                 structural[branches.dim] = None
                 inputs = inputs.fixed({branches.dim: int(dims[branches.dim].default)})
+    recording, run, ones = found
     for leaf, number in zip(inputs.leaves, run.inputs, strict=True):
-        shape = tuple(symbol(leaf.axes[a]) if a in leaf.axes else n for a, n in enumerate(leaf.shape))
+        shape = tuple(
+            symbol(leaf.axes[a]) if a in leaf.axes else n for a, n in enumerate(leaf.shape)
+        )
         recording.types[number] = (shape, str(leaf.dtype).removeprefix("torch."))
         recording.inputs.append((leaf.name, number))
     recording.dims = dims
@@ -223,15 +239,24 @@ def _exported(module: nn.Module, inputs: Inputs, reason: Exception) -> Recording
     from energy_opt.frontend.pytorch import export
 
     recording = export.export_module(module, inputs, reason=reason)
-    said = " ".join(str(reason).split()) or type(reason).__name__
-    recording.notes.append(
-        f"exported with torch.export, since recording could not follow: {textwrap.shorten(said, 160, placeholder=' ...')}"
-    )
+    said = _why(reason)
+    recording.notes.append(f"exported with torch.export, since recording could not follow: {said}")
     return recording
 
 
+def _why(reason: Exception) -> str:
+    """In a few words, what the recorder could not follow; torch's own are long."""
+    text = str(reason)
+    if "igher order operator" in text or "HOP:" in text:
+        return "control flow written as operators (torch.cond and the like)"
+    if "register_meta function for" in text:
+        name = text.partition("register_meta function for ")[2].partition("()")[0]
+        return f"the size of what {name} gives depends on data"
+    return textwrap.shorten(text, 160, placeholder=" ...") or type(reason).__name__
+
+
 def _with_fewer_dims(module: nn.Module, inputs: Inputs, reason: Unresolved) -> Recorded:
-    """What torch.export makes of sizes that have no simple formula; else every size of one dim is a graph of its own."""
+    """torch.export's recording where sizes have no simple formula; else each size of one dim is a graph of its own."""
     try:
         recording = _exported(module, inputs, reason)
         if set(recording.dims) >= set(inputs.dims):

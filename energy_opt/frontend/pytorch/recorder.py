@@ -17,23 +17,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
-
 from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses.schema_check_mode import SchemaCheckMode
 from torch.nn.modules import module as hooks
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from energy_opt.frontend.pytorch.recording import Weight
 from energy_opt.frontend.pytorch.replay import Group, Replay, Replayer, repeated
-
-_DROPPED = frozenset(
-    {"device", "layout", "pin_memory", "generator", "requires_grad", "cudnn_enable", "cudnn_enabled"}
-)
-_SKIPPED = frozenset(
-    {"aten::_assert_tensor_metadata", "aten::_assert_async", "aten::_assert_scalar", "aten::sym_constrain_range",
-     "aten::sym_constrain_range_for_size"}
-)  # fmt: skip
+from energy_opt.frontend.pytorch.schema import Schema
 
 
 class Unrecordable(Exception):
@@ -50,44 +42,6 @@ class Step(NamedTuple):
     types: tuple[tuple[tuple[int, ...], torch.dtype], ...]
     path: str
     reuses: int | None
-
-
-class Schema:
-    """How the arguments of one operator are bound: what is a tensor, what has which name and default."""
-
-    __slots__ = ("aliases", "domain", "mutates", "name", "names", "overload", "plan", "skipped")
-
-    def __init__(self, function: Any) -> None:
-        schema = function._schema
-        self.full_name = str(function)
-        self.domain, _, self.name = schema.name.partition("::")
-        self.overload = schema.overload_name
-        self.skipped = schema.name in _SKIPPED
-        self.mutates = any(
-            argument.alias_info is not None and argument.alias_info.is_write
-            for argument in schema.arguments
-        )
-        # A composite op may return its input or a view of it, whatever its schema says (dropout, reshape).
-        composite = function._can_decompose() if hasattr(function, "_can_decompose") else True
-        self.aliases = composite or any(r.alias_info is not None for r in schema.returns)
-        self.plan: list[tuple[str, str, Any]] = []
-        self.names: list[str] = []
-        for argument in schema.arguments:
-            kind = str(argument.type)
-            if argument.name in _DROPPED or "Generator" in kind:
-                self.plan.append((argument.name, "drop", None))
-                continue
-            tensors = "list" if "List[" in kind and "Tensor" in kind else "tensor"
-            how = tensors if "Tensor" in kind else "plain"
-            default = argument.default_value if argument.has_default_value() else None
-            self.plan.append((argument.name, how, default))
-            if how != "tensor":
-                self.names.append(argument.name)
-
-    @property
-    def full_name(self) -> str:
-        """The operator's name with its namespace and overload."""
-        return f"{self.domain}::{self.name}" + (f".{self.overload}" if self.overload else "")
 
 
 @dataclass
@@ -291,20 +245,22 @@ class Mode(SchemaCheckMode):  # type: ignore[misc]
             schema = _SCHEMAS[function] = Schema(function)
         if schema.skipped or self._muted:
             return function(*args, **kwargs)
-        tensors, values = schema.bind(args, kwargs)
+        tensors, values, _ = schema.bind(args, kwargs, _is_tensor)
         metas = [t.is_meta for t in tensors if t is not None]
         if any(metas) and not all(metas):
             args, kwargs = pytree.tree_map_only(torch.Tensor, self._to_meta, (args, kwargs))
-            tensors, values = schema.bind(args, kwargs)
+            tensors, values, _ = schema.bind(args, kwargs, _is_tensor)
         inputs = tuple([None if t is None else self.number(t) for t in tensors])
         with torch._C._DisablePythonDispatcher():
             result = function(*args, **kwargs)
         made = [result] if isinstance(result, torch.Tensor) else _tensors(result)
-        reuses = schema.reuses(made, tensors)
+        reuses = _reused(schema, made, tensors)
         types = tuple([(tuple(t.shape), t.dtype) for t in made])
         outputs = tuple([self.take_in(t) for t in made])
         if schema.factory:
-            self._made.update((t.untyped_storage()._cdata, n) for t, n in zip(made, outputs, strict=True))
+            self._made.update(
+                (t.untyped_storage()._cdata, n) for t, n in zip(made, outputs, strict=True)
+            )
         self.steps.append(Step(schema, inputs, values, outputs, types, self.path, reuses))
         return result
 
@@ -340,76 +296,24 @@ class Mode(SchemaCheckMode):  # type: ignore[misc]
             yield
 
 
-class Schema:
-    """How an operator's arguments are bound: which are tensors, and the name and default of the others."""
-
-    __slots__ = ("_aliases", "_plan", "domain", "factory", "full_name", "name", "names", "overload", "skipped", "writes")
-
-    def __init__(self, function: Any) -> None:
-        schema = function._schema
-        self.full_name = str(function)
-        self.domain, _, self.name = schema.name.partition("::")
-        self.overload = schema.overload_name
-        self.skipped = schema.name in _SKIPPED
-        self.factory = any(argument.name == "pin_memory" for argument in schema.arguments)
-        self.writes = any(
-            a.alias_info is not None and a.alias_info.is_write for a in schema.arguments
-        )
-        # A composite op may return its input or a view of it, whatever its schema says (dropout, reshape).
-        self._aliases = function._can_decompose() or any(r.alias_info for r in schema.returns)
-        self._plan: list[tuple[str, str, Any]] = []
-        for argument in schema.arguments:
-            kind = str(argument.type)
-            how = "list" if "List[" in kind and "Tensor" in kind else "tensor"
-            if "Tensor" not in kind:
-                how = "drop" if argument.name in _DROPPED or "Generator" in kind else "plain"
-            default = argument.default_value if argument.has_default_value() else None
-            self._plan.append((argument.name, how, default))
-        self.names = [name for name, how, _ in self._plan if how != "drop"]
-
-    def bind(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> tuple[list[torch.Tensor | None], tuple[Any, ...]]:
-        """(tensor arguments, values of all arguments) in the schema's order; the value of a list of tensors is its length."""
-        tensors: list[torch.Tensor | None] = []
-        values: list[Any] = []
-        given = len(args)
-        for index, (name, how, default) in enumerate(self._plan):
-            value = args[index] if index < given else kwargs.get(name, default)
-            if how == "tensor":
-                is_tensor = isinstance(value, torch.Tensor)
-                tensors.append(value if is_tensor else None)
-                values.append(None if is_tensor else value)  # a number may stand for a tensor
-            elif how == "list":
-                items = list(value) if value is not None else []
-                tensors += items
-                values.append(len(items))
-            elif how == "plain":
-                values.append(_plain(value))
-        while tensors and tensors[-1] is None:
-            tensors.pop()
-        return tensors, tuple(values)
-
-    def reuses(
-        self, made: Sequence[torch.Tensor], tensors: Sequence[torch.Tensor | None]
-    ) -> int | None:
-        """Index of the operand in whose memory the first result lives, if there is one."""
-        if not made or not (self._aliases or self.writes):
-            return None
-        storage = made[0].untyped_storage()._cdata
-        for index, tensor in enumerate(tensors):
-            if tensor is not None and tensor.untyped_storage()._cdata == storage:
-                return index
+def _reused(
+    schema: Schema, made: Sequence[torch.Tensor], tensors: Sequence[torch.Tensor | None]
+) -> int | None:
+    """Index of the operand in whose memory the first result lives, if there is one."""
+    if not made or not (schema.aliases or schema.writes):
         return None
+    storage = made[0].untyped_storage()._cdata
+    for index, tensor in enumerate(tensors):
+        if tensor is not None and tensor.untyped_storage()._cdata == storage:
+            return index
+    return None
 
 
 _SCHEMAS: dict[Any, Schema] = {}
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return tuple([_plain(item) for item in value])
-    return value
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, torch.Tensor)
 
 
 def _tensors(result: Any) -> list[torch.Tensor]:

@@ -217,9 +217,9 @@ class Replayer:
         pairs = self._pairs(template, module, entering)
         leaving: list[tuple[int, int]] = []
         given_back: dict[int, torch.Tensor] = dict(zip(template.entering, inputs, strict=True))
-        for index, number in template.changed:
-            leaving.append((number, mode.take_in(inputs[index])))
-            given_back[number] = inputs[index]
+        for index, after in template.changed:
+            leaving.append((after, mode.take_in(inputs[index])))
+            given_back[after] = inputs[index]
         leaves = []
         for leaf, number in zip(template.leaves, template.numbers, strict=True):
             if number is not None and number not in given_back and number >= template.born:
@@ -247,18 +247,16 @@ class Replayer:
 
     def _same(self, a: _Template, b: _Template) -> bool:
         """Whether two recorded calls are the same but for the tensors they work on."""
-        steps = self._mode.steps
+        steps: list[Any] = self._mode.steps
         if a.end - a.start != b.end - b.start:
             return False
         renamed = dict(self._pairs(a, b.module, b.entering))
         first, this = self._mode.paths[a.module], self._mode.paths[b.module]
         for x, y in zip(steps[a.start : a.end], steps[b.start : b.end], strict=True):
             if isinstance(x, Replay) or isinstance(y, Replay):
-                if type(x) is not type(y) or (x.end - x.start) != (y.end - y.start):
+                if type(x) is not type(y) or (x.start, x.end) != (y.start, y.end):
                     return False
-                renamed.update(
-                    zip([n for _, n in x.leaving], [n for _, n in y.leaving], strict=False)
-                )
+                renamed.update(zip(_numbers(x.leaving), _numbers(y.leaving), strict=True))
                 continue
             alike = (x.schema, x.values, x.types, x.reuses) == (
                 y.schema,
@@ -271,6 +269,10 @@ class Replayer:
                 return False
             renamed.update(zip(x.outputs, y.outputs, strict=True))
         return [renamed.get(n, n) if n is not None else None for n in a.numbers] == b.numbers
+
+
+def _numbers(pairs: Sequence[tuple[int, int]]) -> list[int]:
+    return [number for _, number in pairs]
 
 
 def _leaf(leaf: Any, tensors: Sequence[torch.Tensor]) -> Any:

@@ -33,13 +33,13 @@ _DROPOUTS = frozenset({"dropout", "alpha_dropout", "feature_dropout", "feature_a
 
 
 class Bound(NamedTuple):
-    """The arguments of one call: tensors in the schema's order, the others by name.
+    """The arguments of one call: tensors in the schema's order, and a value for each of the schema's `names`.
 
-    `written` is the index of the first tensor that the op changes in place.
+    A list of tensors has its length as value. `written` is the index of the first tensor that the op changes in place.
     """
 
     tensors: tuple[Any, ...]
-    attributes: dict[str, Any]
+    values: tuple[Any, ...]
     written: int | None
 
 
@@ -47,17 +47,23 @@ class Schema:
     """The schema of one operator, as far as it says what a call means.
 
     `aliases` says that the result may live in an operand's memory: it is declared to, or the op is a composite one,
-    which may return its operand or a view of it whatever its schema says.
+    which may return its operand or a view of it whatever its schema says. `factory` says that it makes tensors anew.
     """
 
-    __slots__ = ("_plan", "aliases", "declared", "domain", "name", "overload", "writes")
+    __slots__ = (
+        *("_plan", "aliases", "declared", "domain", "factory", "full_name", "name", "names"),
+        *("overload", "skipped", "writes"),
+    )
 
     def __init__(self, function: Any) -> None:
         schema = function._schema
+        self.full_name = str(function)
         self.domain, _, self.name = schema.name.partition("::")
         self.overload = schema.overload_name
+        self.skipped = schema.name in SKIPPED
         self.declared = any(result.alias_info is not None for result in schema.returns)
         self.aliases = self.declared or function._can_decompose()
+        self.factory = any(argument.name == "pin_memory" for argument in schema.arguments)
         self._plan: list[tuple[str, str, bool, Any]] = []
         for argument in schema.arguments:
             kind = str(argument.type)
@@ -67,36 +73,42 @@ class Schema:
             default = argument.default_value if argument.has_default_value() else None
             info = argument.alias_info
             self._plan.append((argument.name, how, info is not None and info.is_write, default))
+        self.names = [name for name, how, _, _ in self._plan if how != "drop"]
         self.writes = any(written for _, _, written, _ in self._plan)
 
     def bind(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], is_tensor: Callable[[Any], bool]
     ) -> Bound:
-        """The arguments of one call by what they are. A number where the schema has a tensor is an attribute."""
+        """The arguments of one call by what they are. A number where the schema has a tensor is a value."""
         tensors: list[Any] = []
-        attributes: dict[str, Any] = {}
+        values: list[Any] = []
         written = None
+        given = len(args)
         for index, (name, how, write, default) in enumerate(self._plan):
-            value = args[index] if index < len(args) else kwargs.get(name, default)
             if how == "drop":
                 continue
-            if how == "plain" or (how == "tensor" and not is_tensor(value) and value is not None):
-                if value is not None:
-                    attributes[name] = plain(value)
-                if how == "plain":
-                    continue
-                value = None
+            value = args[index] if index < given else kwargs.get(name, default)
+            if how == "plain":
+                values.append(_tupled(value))
+                continue
             if write and written is None:
                 written = len(tensors)
             if how == "tensor":
-                tensors.append(value)
+                there = is_tensor(value)
+                tensors.append(value if there else None)
+                values.append(None if there else value)
                 continue
             items = list(value) if value is not None else []
-            attributes[name] = len(items)
             tensors += [item if is_tensor(item) else None for item in items]
+            values.append(len(items))
         while tensors and tensors[-1] is None:
             tensors.pop()
-        return Bound(tuple(tensors), attributes, written)
+        return Bound(tuple(tensors), tuple(values), written)
+
+    def attributes(self, values: Sequence[Any]) -> dict[str, Any]:
+        """The values by name as `Target.attributes` holds them, None left out."""
+        pairs = zip(self.names, values, strict=True)
+        return {name: plain(value) for name, value in pairs if value is not None}
 
     def returns_operand(self, attributes: Mapping[str, Any]) -> bool:
         """Whether the op hands back what it got although torch's decomposition, and so an exported graph, copies."""
@@ -104,11 +116,17 @@ class Schema:
 
 
 def plain(value: Any) -> Any:
-    """An argument as `Target.attributes` holds it: dtypes and memory formats as text, lists as tuples."""
-    if isinstance(value, (list, tuple)):
-        return tuple(plain(item) for item in value)
+    """A value as an attribute: dtypes and memory formats as text."""
+    if isinstance(value, tuple):
+        return tuple([plain(item) for item in value])
     text = str(value) if type(value).__module__ == "torch" else ""
     return text.removeprefix("torch.") if text.startswith("torch.") else value
+
+
+def _tupled(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple([_tupled(item) for item in value])
+    return value
 
 
 def dtype_name(dtype: Any) -> str:

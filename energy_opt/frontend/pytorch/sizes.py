@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from energy_opt.frontend.pytorch.fit import Fit, Point, Unresolved, Values
-from energy_opt.frontend.pytorch.recorder import Recorder, Run, Schema, Step
+from energy_opt.frontend.pytorch.recorder import Recorder, Run, Step
 from energy_opt.frontend.pytorch.recording import Call, Recording, Target, Type, Weight
 from energy_opt.frontend.pytorch.replay import Replay
+from energy_opt.frontend.pytorch.schema import dtype_name
 from energy_opt.ir.dims import Dim, ceil_div, floor_div, total
 
 _WINDOWED = ("conv", "pool", "unfold", "im2col")
@@ -76,7 +77,7 @@ class _Solver:
 
     # -- one call ----------------------------------------------------------------------------------------------------
 
-    def _solve(self, column: Sequence[Step | Replay]) -> Target | None:
+    def _solve(self, column: Sequence[Any]) -> Target | None:
         first = column[0]
         if isinstance(first, Replay):
             return None
@@ -89,9 +90,11 @@ class _Solver:
                 values = tuple(zip(*shapes, strict=True))
                 self._values[number] = values
                 dims = tuple([self._size(column, place, axis, v) for axis, v in enumerate(values)])
-                self._types[number] = (dims, _text(first.types[place][1]))
+                self._types[number] = (dims, dtype_name(first.types[place][1]))
         except Unresolved as error:
-            raise Unresolved(f"{first.schema.full_name} in {first.path or 'the root'}: {error}") from None
+            raise Unresolved(
+                f"{first.schema.full_name} in {first.path or 'the root'}: {error}"
+            ) from None
         return target
 
     def _size(self, column: Sequence[Any], place: int, axis: int, values: Values) -> Dim:
@@ -127,7 +130,9 @@ class _Solver:
         if not all(isinstance(x, int) for x in (kernel, stride, dilation)):
             return None
         if padding == "same":
-            return ceil_div(size, stride) if values == tuple(-(-x // stride) for x in sizes) else None
+            return (
+                ceil_div(size, stride) if values == tuple(-(-x // stride) for x in sizes) else None
+            )
         padding = padding if isinstance(padding, int) else 0
         for extra in (0, stride - 1):  # rounded down, or up where the pool is asked to
             offset = 2 * padding - dilation * (kernel - 1) - 1 + stride + extra
@@ -142,14 +147,14 @@ class _Solver:
         key = (first.schema, _key(arguments), first.reuses)
         target = self._targets.get(key)
         if target is None:
-            schema: Schema = first.schema
-            attributes = {
-                name: _argument_text(value)
-                for name, value in zip(schema.names, arguments, strict=True)
-                if value is not None and value is not _VARIES
-            }
+            schema = first.schema
             target = self._targets[key] = Target(
-                schema.domain, schema.name, schema.overload, attributes, first.reuses, schema.writes
+                schema.domain,
+                schema.name,
+                schema.overload,
+                schema.attributes(arguments),
+                first.reuses,
+                schema.writes,
             )
         return target
 
@@ -162,7 +167,7 @@ class _Solver:
         if all(type(x) is int for x in column):
             return self._fit(tuple(column))
         if all(type(x) is float for x in column):
-            return _VARIES  # a scale that depends on a size costs the same
+            return None  # a scale that depends on a size costs the same at any
         raise Unresolved("an argument depends on the sizes")
 
     # -- repeated layers ---------------------------------------------------------------------------------------------
@@ -181,7 +186,9 @@ class _Solver:
             if isinstance(step, Replay):
                 inner = {a: b if renamed is None else renamed.get(b, b) for a, b in step.entering}
                 for first, this in step.leaving:
-                    inner[first] = this if renamed is None else renamed.setdefault(this, self._fresh())
+                    inner[first] = (
+                        this if renamed is None else renamed.setdefault(this, self._fresh())
+                    )
                 where = range(step.start, step.end)
                 self._expand(calls, where, inner, step.first, _moved(step.path, old, new))
                 continue
@@ -202,31 +209,12 @@ class _Solver:
         return self._count - 1
 
 
-class _Varies:
-    """An argument that is left out, since it differs between runs and no cost depends on it."""
-
-
-_VARIES = _Varies()
-
-
 def _moved(path: str, old: str, new: str) -> str:
     return new + path[len(old) :] if old != new else path
 
 
 def _type(found: tuple[tuple[int, ...], Any]) -> Type:
-    return found[0], _text(found[1])
-
-
-def _text(value: Any) -> str:
-    """torch's own name without its module: `float32`, `channels_last`."""
-    return str(value).removeprefix("torch.")
-
-
-def _argument_text(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple([_argument_text(item) for item in value])
-    module = type(value).__module__
-    return _text(value) if module == "torch" else value
+    return found[0], dtype_name(found[1])
 
 
 def _key(value: Any) -> Any:
