@@ -25,11 +25,21 @@ Call = Callable[[], "float | None"]
 
 
 def prepared(name: str) -> tuple[Any, dict[str, Any], dict[str, dict[int, str]]]:
-    """An architecture at its published sizes on the meta device, its inputs by name, their free axes."""
+    """An architecture at its published sizes on the meta device, its inputs by name, their free axes.
+
+    No free axis has size 1, which torch.export would not leave free.
+    """
+    import torch
+
     from tests import zoo
 
     made = zoo.prepare(name, small=False)
-    return made.module, made.inputs, made.dynamic
+    inputs = {}
+    for given, tensor in made.inputs.items():
+        free = made.dynamic.get(given, {})
+        shape = [max(2, size) if axis in free else size for axis, size in enumerate(tensor.shape)]
+        inputs[given] = torch.zeros(shape, dtype=tensor.dtype, device="meta")
+    return made.module, inputs, made.dynamic
 
 
 def sizes_of(inputs: dict[str, Any], dynamic: dict[str, dict[int, str]]) -> dict[str, int]:

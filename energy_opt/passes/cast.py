@@ -1,7 +1,7 @@
 """Half precision as a structural what-if: what is float32 is computed and kept in float16 or bfloat16.
 
 Before: float32 weights and activations. After: the same operators on values of half the size; conversions between two
-types that have become one are gone. Nothing is said of accuracy: the graph is for pricing, its weights are not converted.
+types that have become one are gone. Nothing is said of accuracy: the graph is for pricing, its weights stay as they are.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ import onnx_ir
 from onnx_ir import DataType
 
 from energy_opt.ir.graph import Graph
+from energy_opt.passes.registry import register
 
 _CONVERSIONS = frozenset({"Cast", "CastLike", "to", "_to_copy", "type_as", "convert_element_type"})
 
 
+@register("cast-fp16")
 def cast_fp16(graph: Graph) -> Graph:
     """The graph computing in float16."""
     return _cast(graph, DataType.FLOAT16)
 
 
+@register("cast-bf16")
 def cast_bf16(graph: Graph) -> Graph:
     """The graph computing in bfloat16."""
     return _cast(graph, DataType.BFLOAT16)
