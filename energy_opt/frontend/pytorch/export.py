@@ -148,13 +148,15 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """torch also writes to stderr what it raises, at length: tracebacks, and the graph up to there."""
-    logger = logging.getLogger("torch")
-    handlers, logger.handlers = logger.handlers, [logging.NullHandler()]
+    before = logging.root.manager.disable
+    logging.disable(
+        logging.CRITICAL
+    )  # its loggers, some of them made on the way, have handlers of their own
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
-        logger.handlers = handlers
+        logging.disable(before)
 
 
 def _examples(module: nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
