@@ -251,8 +251,10 @@ class Mode(SchemaCheckMode):  # type: ignore[misc]
             args, kwargs = pytree.tree_map_only(torch.Tensor, self._to_meta, (args, kwargs))
             tensors, values, _ = schema.bind(args, kwargs, _is_tensor)
         inputs = tuple([None if t is None else self.number(t) for t in tensors])
-        with torch._C._DisablePythonDispatcher():
-            result = function(*args, **kwargs)
+        result = _attention(tensors, values) if schema.full_name == _ATTENTION else None
+        if result is None:
+            with torch._C._DisablePythonDispatcher():
+                result = function(*args, **kwargs)
         made = [result] if isinstance(result, torch.Tensor) else _tensors(result)
         reuses = _reused(schema, made, tensors)
         types = tuple([(tuple(t.shape), t.dtype) for t in made])
@@ -310,6 +312,39 @@ def _reused(
 
 
 _SCHEMAS: dict[Any, Schema] = {}
+
+
+_ATTENTION = "aten.scaled_dot_product_attention.default"
+
+
+def _attention(
+    tensors: Sequence[torch.Tensor | None], values: Sequence[Any]
+) -> torch.Tensor | None:
+    """What the fused kernels return, laid out as the queries are; None where torch has to check the operands.
+
+    On the meta device torch takes its operators one by one, which is slow, and lays the result out as no kernel does:
+    what follows would be a copy where it is a view.
+    """
+    q, k, v, mask = (*tensors, None)[:4]
+    if q is None or k is None or v is None or q.dim() != 4 or not q.dtype == k.dtype == v.dtype:
+        return None
+    grouped = bool(values[-1])  # enable_gqa
+    heads = q.shape[1] % k.shape[1] == 0 if grouped else q.shape[1] == k.shape[1]
+    if (
+        not heads
+        or q.shape[0] != k.shape[0]
+        or q.shape[3] != k.shape[3]
+        or k.shape[:3] != v.shape[:3]
+    ):
+        return None
+    if mask is not None and (
+        mask.dim() != 4
+        or mask.shape[3] not in (1, k.shape[2])
+        or mask.shape[2] not in (1, q.shape[2])
+    ):
+        return None
+    order = sorted(range(4), key=lambda axis: -q.stride(axis))
+    return torch.empty_permuted((*q.shape[:3], v.shape[3]), order, dtype=q.dtype, device=q.device)
 
 
 def _is_tensor(value: Any) -> bool:
