@@ -1,7 +1,7 @@
 """Half precision as a structural what-if: what is float32 is computed and kept in float16 or bfloat16.
 
 Before: float32 weights and activations. After: the same operators on values of half the size; conversions between two
-types that have become one are gone. Nothing is said of accuracy: the graph is for pricing, its weights stay as they are.
+types that have become one are gone. Nothing is said of accuracy: the graph is for pricing, no weight is converted.
 """
 
 from __future__ import annotations

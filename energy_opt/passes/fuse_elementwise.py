@@ -30,6 +30,7 @@ _REDUCTIONS = frozenset(
      "logsumexp", "argmax", "argmin", "linalg_vector_norm", "norm", "ReduceMean", "ReduceSum", "ReduceMax",
      "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp", "ArgMax", "ArgMin"}
 )  # fmt: skip
+_SCANS = frozenset({"cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "CumSum"})
 _MAX_NODES = 32  # a kernel that reads dozens of tensors is split by every compiler
 
 
@@ -159,7 +160,9 @@ class _Search:
         entry = lookup(node.domain, node.op_type)
         if entry is None or node in self.graph.fused or node in self.graph.folded:
             return ""
-        if not node.outputs or (entry.kind == "reduction" and node.op_type not in _REDUCTIONS):
+        if not node.outputs or node.op_type.removesuffix("_") in _SCANS:
+            return ""
+        if entry.kind == "reduction" and node.op_type not in _REDUCTIONS:
             return ""
         return entry.kind
 

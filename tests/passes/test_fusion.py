@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import networkx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,11 +14,11 @@ from energy_opt import passes
 from energy_opt.errors import UsageError
 from energy_opt.ir.dims import evaluate
 
-HEADER = '<ir_version: 9, opset_import: ["" : 20]>\n'
+HEADER = '<ir_version: 9, opset_import: ["" : {opset}]>\n'
 
 
-def load(text: str, **weights: tuple[int, ...]) -> eo.Graph:
-    proto = parser.parse_model(HEADER + text)
+def load(text: str, opset: int = 20, **weights: tuple[int, ...]) -> eo.Graph:
+    proto = parser.parse_model(HEADER.format(opset=opset) + text)
     for name, shape in weights.items():
         proto.graph.initializer.append(numpy_helper.from_array(np.zeros(shape, np.float32), name))
     return eo.load(proto)
@@ -124,34 +125,62 @@ def test_an_unknown_pass_is_answered_with_those_there_are() -> None:
         passes.run(graph, ["fuse-everything"])
 
 
-OPS = st.sampled_from(["Exp", "Relu", "Add", "Mul", "Softmax", "MatMul"])
+OPS = st.sampled_from(["Exp", "Relu", "Add", "Mul", "Softmax", "Transpose", "MatMul", "ReduceMean"])
+NODES = st.lists(st.tuples(OPS, st.integers(0, 99), st.integers(0, 99)), min_size=1, max_size=14)
 
 
-@given(st.lists(st.tuples(OPS, st.integers(0, 99), st.integers(0, 99)), min_size=1, max_size=14))
+def random_graph(nodes: list[tuple[str, int, int]]) -> eo.Graph:
+    """Operators on earlier results of 4 by 4; means of rows are right operands of Add and Mul alone."""
+    names, rows, lines = ["x"], ["r"], []
+    for op, left, right in nodes:
+        operands = [names[left % len(names)]]
+        if op == "MatMul":
+            operands.append(names[right % len(names)])
+        if op in ("Add", "Mul"):
+            operands.append([*names, *rows][right % (len(names) + len(rows))])
+        attributes = " <axes = [1]>" if op == "ReduceMean" else ""
+        lines.append(f"v{len(lines)} = {op}{attributes}({', '.join(operands)})")
+        (rows if op == "ReduceMean" else names).append(f"v{len(lines) - 1}")
+    text = f"g (float[4, 4] x, float[4, 1] r) => (float[4, 4] {names[-1]}) {{ {'  '.join(lines)} }}"
+    if names[-1] == "x":
+        text = text.replace("(float[4, 4] x) {", "(float[4, 1] v0) {")
+    return load(text, opset=13)
+
+
+@given(NODES)
 def test_fusing_never_adds_traffic_or_kernels_and_keeps_flops(
     nodes: list[tuple[str, int, int]],
 ) -> None:
-    names = ["x"]
-    lines = []
-    for op, left, right in nodes:
-        operands = [names[left % len(names)]]
-        if op in ("Add", "Mul", "MatMul"):
-            operands.append(names[right % len(names)])
-        lines.append(f"v{len(lines)} = {op}({', '.join(operands)})")
-        names.append(f"v{len(lines) - 1}")
-    graph = load(f"g (float[4, 4] x) => (float[4, 4] {names[-1]}) {{ {'  '.join(lines)} }}")
+    graph = random_graph(nodes)
 
     def totals(graph: eo.Graph) -> tuple[float, float, float]:
         work = eo.workload(graph)
         flops = work.formulas["matmul_flops"] + work.formulas["other_flops"]
         moved = work.formulas["bytes_read"] + work.formulas["bytes_written"]
         kernels = sum(row.kernels * len(row.uses) for row in work)
+        assert all(
+            evaluate(row.bytes_read, {}) >= 0 <= evaluate(row.bytes_written, {}) for row in work
+        )
         return float(evaluate(flops, {})), float(evaluate(moved, {})), float(kernels)
 
     plain, fused = totals(graph), totals(passes.fuse_elementwise(graph))
     assert fused[0] == plain[0]
     assert fused[1] <= plain[1]
     assert fused[2] <= plain[2]
+
+
+@given(NODES)
+def test_no_two_kernels_wait_for_each_other(nodes: list[tuple[str, int, int]]) -> None:
+    graph = passes.fuse_elementwise(random_graph(nodes))
+    kernels = networkx.DiGraph()
+    for reader in graph.nodes():
+        for value in reader.inputs:
+            maker = value.producer() if value is not None else None
+            if maker is not None:
+                ends = [graph.fused.get(node, node) for node in (maker, reader)]
+                if ends[0] != ends[1]:
+                    kernels.add_edge(*ends)
+    assert networkx.is_directed_acyclic_graph(kernels)
 
 
 def test_half_precision_halves_what_is_float32() -> None:
