@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from functools import cache
 
 import pytest
@@ -13,6 +14,8 @@ from tests.oracles.macs_torch import CASES
 
 if any(importlib.util.find_spec(name) is None for name in ("torch", "transformers")):
     pytest.skip("needs PyTorch and transformers", allow_module_level=True)
+
+import torch
 
 from energy_opt.frontend.huggingface import Prepared
 from energy_opt.frontend.pytorch.modules import load_module
@@ -63,3 +66,44 @@ def test_closed_forms_equal_what_torch_counts(name: str) -> None:
     made = zoo.prepare(name, small=True) if sizes.keys() > {"batch"} else prepared(name)
     counted = flop_counter.macs(made.module, flop_counter.at(made.inputs, made.dynamic, sizes))
     assert counted == CASES[name].count(made.module.config, **sizes)
+
+
+def defaults(made: Prepared) -> dict[str, int]:
+    """The free dims at the size that the inputs have."""
+    return {
+        dim: made.inputs[name].shape[axis]
+        for name, axes in made.dynamic.items()
+        for axis, dim in axes.items()
+    }
+
+
+# The same products under other names: composite operators, core ATen ones (addmm, bmm, convolution), attention and
+# experts written out, and the grouped products that PyTorch has in bfloat16 only.
+WAYS = [
+    *itertools.product(
+        ("bert", "llama-70b", "mixtral", "t5", "whisper"), ("exported", "decomposed", "eager")
+    ),
+    *itertools.product(("mixtral", "deepseek_v3"), ("batched", "bfloat16")),
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch warns of itself
+@pytest.mark.parametrize(("name", "way"), WAYS)
+def test_another_way_to_write_a_model_multiplies_as_much(name: str, way: str) -> None:
+    made = zoo.prepare(name, small=True)
+    module, sizes = made.module, defaults(made)
+    expected = CASES[name].count(module.config, **sizes)
+    if way in ("exported", "decomposed"):
+        program = torch.export.export(module, (), made.inputs, strict=False)
+        graph = load_module(program if way == "exported" else program.run_decompositions())
+        sizes = {}
+    else:
+        if way == "eager":
+            module.set_attn_implementation("eager")
+        elif way == "batched":
+            module.set_experts_implementation("batched_mm")
+        else:
+            module.to(torch.bfloat16)
+        graph = load_module(module, made.inputs, dynamic=made.dynamic)
+    assert energy_opt.analyze(graph, device="h100-sxm", **sizes).macs == expected
+    assert energy_opt.workload(graph).unmodelled == {}
