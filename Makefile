@@ -65,10 +65,10 @@ $(VENV)/.core: $(VENV)/.made $(INPUTS)
 # A CPU build of PyTorch is enough: where pip finds one (PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL), it is taken.
 $(VENV)/.test: $(VENV)/.made $(INPUTS)
 	@echo "Installing what the tests need into $(VENV): PyTorch is large, so a few minutes, once"
-	@$(PIP) -e '.[cpu,test,torch]'
+	@$(PIP) -e '.[cpu,test,torch,search]'
 	@touch $@ $(VENV)/.core
 
 $(VENV)/.dev: $(VENV)/.test
 	@echo "Installing the linters into $(VENV)"
-	@$(PIP) -e '.[cpu,test,torch,dev]'
+	@$(PIP) -e '.[cpu,test,torch,search,dev]'
 	@touch $@

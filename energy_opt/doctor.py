@@ -21,9 +21,14 @@ Level = Literal["ok", "absent", "note", "broken"]
 _CORE = ("onnx", "onnx-ir", "onnx-shape-inference", "numpy", "scipy", "pandas", "statsmodels", "rich", "typer",
          "pydantic", "sympy", "networkx", "plotly")  # fmt: skip
 _EXTRAS = {
-    "torch": ("torch", "transformers", "onnxscript"),
+    "torch": ("torch", "transformers", "onnxscript", "fvcore"),
+    "search": ("optuna",),
     "cpu": ("onnxruntime",),
     "gpu": ("onnxruntime-gpu", "nvidia-ml-py"),
+}
+_NEEDED_FOR = {
+    "torch": "PyTorch modules, transformers configs and --cross-check",
+    "search": "the architecture search among the examples",
 }
 # All of them install the same folder `onnxruntime`, so that the last one wins and removing one breaks the other.
 _ORT = (
@@ -158,11 +163,14 @@ def _extra(extra: str, names: Sequence[str]) -> Finding:
     present = ", ".join(f"{name} {version}" for name, version in found.items() if version)
     missing = [name for name, version in found.items() if version is None]
     if not present:
-        return Finding(
-            "absent", f"extra {extra}", f"{', '.join(missing)} not installed; nothing needs it yet"
-        )
+        purpose = _NEEDED_FOR.get(extra)
+        use = f"needed for {purpose} only" if purpose else "nothing needs it yet"
+        todo = f"pip install 'energy-opt[{extra}]'" if purpose else ""
+        detail = f"{', '.join(missing)} not installed; {use}"
+        return Finding("absent", f"extra {extra}", detail, todo)
     if missing:
-        return Finding("note", f"extra {extra}", f"{present}; missing: {', '.join(missing)}")
+        todo = f"pip install {' '.join(missing)}"
+        return Finding("note", f"extra {extra}", f"{present}; missing: {', '.join(missing)}", todo)
     return Finding("ok", f"extra {extra}", present)
 
 

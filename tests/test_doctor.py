@@ -89,3 +89,20 @@ def test_a_line_that_is_not_understood_is_shown_as_it_is() -> None:
 def test_without_a_driver_nothing_is_wrong(installed: dict[str, str]) -> None:
     (finding,) = doctor.gpus()
     assert finding.level == "absent"
+
+
+def test_an_absent_extra_says_what_it_is_for(installed: dict[str, str]) -> None:
+    found = {finding.what: finding for finding in doctor.packages()}
+    torch = found["extra torch"]
+    assert torch.level == "absent"
+    assert "PyTorch modules" in torch.detail
+    assert torch.todo == "pip install 'energy-opt[torch]'"
+
+
+def test_half_an_extra_is_told_apart_from_none(installed: dict[str, str]) -> None:
+    installed.update({"torch": "2.13.0+cpu", "transformers": "5.23.0", "onnxscript": "0.7.2"})
+    found = {finding.what: finding for finding in doctor.packages()}
+    torch = found["extra torch"]
+    assert torch.level == "note"
+    assert "torch 2.13.0+cpu" in torch.detail
+    assert torch.todo == "pip install fvcore"
