@@ -18,7 +18,8 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
 from energy_opt.frontend.pytorch.export_errors import refusal
-from energy_opt.frontend.pytorch.export_graph import Reader, Ref, is_ref
+from energy_opt.frontend.pytorch.export_graph import Reader
+from energy_opt.frontend.pytorch.export_memory import Ref, is_ref
 from energy_opt.frontend.pytorch.export_sizes import Sizes
 from energy_opt.frontend.pytorch.inputs import Inputs, Leaf
 from energy_opt.frontend.pytorch.recording import Call, Recording

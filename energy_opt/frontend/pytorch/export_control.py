@@ -13,7 +13,8 @@ from typing import Any
 from torch.fx import GraphModule, Node
 from torch.utils import _pytree as pytree
 
-from energy_opt.frontend.pytorch.export_graph import Reader, Ref, is_ref
+from energy_opt.frontend.pytorch.export_graph import Reader
+from energy_opt.frontend.pytorch.export_memory import Ref, is_ref
 from energy_opt.frontend.pytorch.recording import Call, Recording
 
 _DOMAIN = "higher_order"

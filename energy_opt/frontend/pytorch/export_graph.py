@@ -3,36 +3,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import operator
-import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.fx import GraphModule, Node
 from torch.utils import _pytree as pytree
 
+from energy_opt.frontend.pytorch.export_memory import (
+    Ref,
+    is_ref,
+    laid_out,
+    shared,
+    unguarded,
+    unwrapped,
+)
 from energy_opt.frontend.pytorch.export_sizes import Sizes
 from energy_opt.frontend.pytorch.recording import Call, Recording, Target, Type, Weight
 from energy_opt.frontend.pytorch.schema import SKIPPED, Schema, dtype_name
+from energy_opt.frontend.pytorch.traced import module_of, modules_of
 
 _SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
-_ROOT = re.compile(r"^(L\['self'\]|L__self__|self)\.?")
-_REPEATED_CALL = re.compile(r"@\d+")
-
-
-class Ref(NamedTuple):
-    """A tensor of the recording, with what torch knows of it: a fake tensor of its shape, strides and storage."""
-
-    number: int
-    fake: Any
-
-
-def is_ref(value: Any) -> bool:
-    """Whether the value is a tensor of the recording."""
-    return isinstance(value, Ref)
+_ATTENTION = "aten.scaled_dot_product_attention.default"
 
 
 class Reader:
@@ -49,19 +43,20 @@ class Reader:
         self._values: dict[Node, Any] = {}
         self._schemas: dict[Any, Schema] = {}
         self._targets: dict[Any, Target] = {}
+        self._moved: set[int] = set()  # tensors whose strides are not those of torch's fake ones
 
     def body(self, path: str) -> Reader:
         """A reader for a body of control flow: its tensors are numbered with those outside, which it can use."""
         inner = Reader(self.root, self.sizes, self._numbers, path)
         inner.recording = Recording()
-        inner._schemas, inner._targets = self._schemas, self._targets
+        inner._schemas, inner._targets, inner._moved = self._schemas, self._targets, self._moved
         return inner
 
     # -- tensors -----------------------------------------------------------------------------------------------------
 
     def tensor(self, fake: Any) -> Ref:
         """A new tensor."""
-        fake = _unwrapped(fake)
+        fake = unwrapped(fake)
         number = next(self._numbers)
         self.recording.types[number] = self._type(fake)
         return Ref(number, fake)
@@ -166,10 +161,17 @@ class Reader:
             reuses = written
         elif refs and schema.returns_operand(attributes):
             reuses = 0
+        elif refs and schema.full_name == _ATTENTION:
+            made = laid_out(*tensors[:3], *tensors[3:4])
+            results = results if made is None else self._replaced(results, [made])
         elif refs and schema.aliases:
-            reuses = _shared(refs[0], tensors)
-            if reuses is None and function is node.target:
-                reuses = _reuses_when_run(node, tensors)
+            reuses = shared(refs[0], tensors)
+            moved = any(ref is not None and ref.number in self._moved for ref in tensors)
+            if (moved or reuses is None) and function is node.target:
+                again = self._run(node)
+                if len(again) == len(refs):
+                    results = self._replaced(results, again)
+                    reuses = shared(Ref(-1, again[0]), tensors)
             if reuses is None and schema.declared and not function._can_decompose():
                 reuses = 0
         target = self.target(
@@ -179,6 +181,38 @@ class Reader:
         outputs = tuple([ref.number for ref in refs])
         self.recording.calls.append(Call(target, numbers, outputs, self.path_of(node)))
         return results
+
+    def _replaced(self, results: Any, fakes: Sequence[Any]) -> Any:
+        """The results with other strides and storage than torch gave them, which what reads them depends on."""
+        left = iter(fakes)
+
+        def replaced(ref: Ref) -> Ref:
+            self._moved.add(ref.number)
+            return Ref(ref.number, next(left))
+
+        return pytree.tree_map_only(Ref, replaced, results, is_leaf=is_ref)
+
+    def _run(self, node: Node) -> list[Any]:
+        """The results of a node, run once more on its operands as they are known here; nothing where torch refuses.
+
+        In a program that was saved no two tensors share memory, and attention is laid out as no kernel does it.
+        """
+
+        def fake(operand: Node) -> Any:
+            value = self._values[operand]
+            return value.fake if is_ref(value) else operand.meta.get("val")
+
+        args, kwargs = pytree.tree_map_only(Node, fake, (node.args, dict(node.kwargs)))
+        fakes = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if hasattr(leaf, "fake_mode")]
+        if not fakes:
+            return []
+        mode = fakes[0].fake_mode
+        try:
+            with unguarded(mode), mode:
+                made = pytree.tree_leaves(node.target(*args, **kwargs))
+        except Exception:  # noqa: BLE001 - torch cannot tell the sizes of this one; a copy is the safe answer
+            return []
+        return [leaf for leaf in made if isinstance(leaf, torch.Tensor)]
 
     def target(
         self,
@@ -203,64 +237,3 @@ class Reader:
             self.root.modules.setdefault(path, kind)
         found = module_of(node)
         return self.path if found is None else found[0]
-
-
-def modules_of(node: Node) -> list[tuple[str, str]]:
-    """(path, class) of the modules that were running when the node was traced, the outermost first."""
-    found = []
-    for path, kind in (node.meta.get("nn_module_stack") or {}).values():
-        name = kind if isinstance(kind, str) else kind.__qualname__
-        if not name.startswith("_empty_nn_module_stack"):
-            path = _REPEATED_CALL.sub("", _ROOT.sub("", path))
-            found.append((path, name.rpartition(".")[2]))
-    return found
-
-
-def module_of(node: Node) -> tuple[str, str] | None:
-    """(path, class) of the module that made the call, None where the node does not say."""
-    return next(reversed(modules_of(node)), None)
-
-
-def _unwrapped(fake: Any) -> Any:
-    """The memory behind a tensor that a vmap shows one element of."""
-    functorch = torch._C._functorch
-    while functorch.is_batchedtensor(fake):
-        fake = functorch.get_unwrapped(fake)
-    return fake
-
-
-def _storage(fake: Any) -> int | None:
-    try:
-        return int(fake.untyped_storage()._cdata)
-    except NotImplementedError:  # sparse tensors have none
-        return None
-
-
-def _shared(made: Ref, operands: Sequence[Ref | None]) -> int | None:
-    """Index of the first operand in whose memory the result lives."""
-    storage = _storage(made.fake)
-    if storage is None:
-        return None
-    for index, operand in enumerate(operands):
-        if operand is not None and _storage(operand.fake) == storage:
-            return index
-    return None
-
-
-def _reuses_when_run(node: Node, operands: Sequence[Ref | None]) -> int | None:
-    """The same, found by running the op once more: in a program that was saved no two tensors share memory."""
-    fakes = [operand.fake for operand in operands if operand is not None]
-    mode = next((fake.fake_mode for fake in fakes if hasattr(fake, "fake_mode")), None)
-    if mode is None:
-        return None
-    args, kwargs = pytree.tree_map_only(
-        Node, lambda operand: operand.meta.get("val"), (node.args, dict(node.kwargs))
-    )
-    environment = mode.shape_env
-    quiet = environment.suppress_guards() if environment is not None else contextlib.nullcontext()
-    try:
-        with quiet, mode:
-            made = pytree.tree_leaves(node.target(*args, **kwargs))[0]
-    except Exception:  # noqa: BLE001 - torch cannot tell the sizes of this one; a copy is the safe answer
-        return None
-    return _shared(Ref(0, made), operands)

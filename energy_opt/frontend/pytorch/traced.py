@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,24 @@ from torch import nn
 from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.graph import CodeGen
 
-from energy_opt.frontend.pytorch.export_graph import module_of
+_ROOT = re.compile(r"^(L\['self'\]|L__self__|self)\.?")
+_REPEATED_CALL = re.compile(r"@\d+")
+
+
+def modules_of(node: Node) -> list[tuple[str, str]]:
+    """(path, class) of the modules that were running when the node was traced, the outermost first."""
+    found = []
+    for path, kind in (node.meta.get("nn_module_stack") or {}).values():
+        name = kind if isinstance(kind, str) else kind.__qualname__
+        if not name.startswith("_empty_nn_module_stack"):
+            path = _REPEATED_CALL.sub("", _ROOT.sub("", path))
+            found.append((path, name.rpartition(".")[2]))
+    return found
+
+
+def module_of(node: Node) -> tuple[str, str] | None:
+    """(path, class) of the module that made the call, None where the node does not say."""
+    return next(reversed(modules_of(node)), None)
 
 
 def scoped(graph: GraphModule) -> nn.Module:

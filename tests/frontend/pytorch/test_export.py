@@ -223,6 +223,23 @@ def test_a_saved_program_still_knows_its_views() -> None:
     assert list(from_exported(program).dims) == ["rows"]
 
 
+def test_attention_is_laid_out_as_kernels_do() -> None:
+    """[batch, seq, heads, 4] seen as [batch, heads, seq, 4]: heads come out side by side, which copies nothing."""
+
+    def attend(self: Module, x: Any) -> Any:
+        heads = x.unflatten(-1, (2, 4)).transpose(1, 2)
+        mixed = nn.functional.scaled_dot_product_attention(heads, heads, heads)
+        return mixed.transpose(1, 2).contiguous().flatten(2)
+
+    recording = exported(attend, 3, 5, 8)
+    assert memory(recording)[-4:] == [
+        ("scaled_dot_product_attention", None, False),
+        ("transpose", 0, False),
+        ("contiguous", 0, False),
+        ("flatten", 0, False),
+    ]
+
+
 def test_decompositions_are_read_as_they_are() -> None:
     module = Module(lambda self, x: self.linear(x))
     program = torch.export.export(module, (torch.zeros(6, 4),), strict=False)
