@@ -23,8 +23,8 @@ class Fit:
     """Formulas of sizes whose values are known at every point.
 
     Looked for, in this order: constants, sums of the dims, sums of products of two dims, those with squares, and sums
-    of products with sizes that an operator's own formula gave (see `know`). A formula needs at least one point more
-    than it has terms, and holds at all of them.
+    of products with sizes that an operator's own formula gave (see `know`). Factors are whole numbers: a size is one,
+    whatever the dims are. A formula needs at least one point more than it has terms, and holds at all of them.
     """
 
     def __init__(self, names: Sequence[str], points: Sequence[Point]) -> None:
@@ -34,7 +34,7 @@ class Fit:
         self._count = len(points)
         self._bases = [_Basis(terms) for terms in self._terms() if len(terms) < self._count]
         self._known: dict[Values, Dim] = {}
-        self._atoms: list[_Basis] = []
+        self._atoms: list[tuple[Dim, Values]] = []
 
     def _terms(self) -> Iterable[list[tuple[Dim, Values]]]:
         one = (1, (1,) * self._count)
@@ -53,10 +53,17 @@ class Fit:
         self._known[values] = formula
         atom = (formula, values)
         one = (1, (1,) * self._count)
-        self._atoms.append(_Basis([one, atom]))
+        self._bases.append(_Basis([one, atom]))
         for dim in self._dims:
-            self._atoms.append(_Basis([atom, _times(atom, dim)]))
-            self._atoms.append(_Basis([one, dim, atom, _times(atom, dim)]))
+            self._bases.append(_Basis([atom, _times(atom, dim)]))
+            self._bases.append(_Basis([one, dim, atom, _times(atom, dim)]))
+        for other in self._atoms:
+            both = _times(other, atom)
+            self._bases += [
+                _Basis([both, *(_times(both, dim) for dim in self._dims)]),
+                _Basis([one, both]),
+            ]
+        self._atoms.append(atom)
 
     def __call__(self, values: Values) -> Dim:
         """The formula of a size. Raises Unresolved where there is none."""
@@ -65,7 +72,7 @@ class Fit:
             return first
         found = self._known.get(values)
         if found is None:
-            for basis in (*self._bases, *reversed(self._atoms)):
+            for basis in self._bases:
                 if len(basis.terms) < self._count and (formula := basis.solve(values)) is not None:
                     found = self._known[values] = formula
                     break
@@ -93,15 +100,13 @@ class _Basis:
         factors = [
             sum((f * values[i] for i, f in row if values[i]), Fraction(0)) for row in self._inverse
         ]
+        if any(f.denominator != 1 for f in factors):
+            return None
         for index, value in enumerate(values):
             got = sum(f * term[1][index] for f, term in zip(factors, self.terms, strict=True) if f)
             if got != value:
                 return None
-        parts = [
-            sympy.Rational(f.numerator, f.denominator) * term
-            for f, (term, _) in zip(factors, self.terms, strict=True)
-            if f
-        ]
+        parts = [int(f) * term for f, (term, _) in zip(factors, self.terms, strict=True) if f]
         formula = sympy.Add(*parts)
         return int(formula) if formula.is_Integer else formula
 

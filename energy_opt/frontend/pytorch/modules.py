@@ -24,7 +24,6 @@ from energy_opt.frontend.pytorch.lower import lower
 from energy_opt.frontend.pytorch.recorder import Recorder, Run, Unrecordable
 from energy_opt.frontend.pytorch.recording import Recording
 from energy_opt.frontend.pytorch.sizes import same_course, solve
-from energy_opt.ir.dims import symbol
 from energy_opt.ir.graph import Graph
 from energy_opt.ir.verify import verify
 
@@ -161,12 +160,7 @@ def record(module: nn.Module, inputs: Inputs) -> Recorded:
                 structural[branches.dim] = None
                 inputs = inputs.fixed({branches.dim: int(dims[branches.dim].default)})
     recording, run, ones = found
-    for leaf, number in zip(inputs.leaves, run.inputs, strict=True):
-        shape = tuple(
-            symbol(leaf.axes[a]) if a in leaf.axes else n for a, n in enumerate(leaf.shape)
-        )
-        recording.types[number] = (shape, str(leaf.dtype).removeprefix("torch."))
-        recording.inputs.append((leaf.name, number))
+    recording.inputs = [(leaf.name, n) for leaf, n in zip(inputs.leaves, run.inputs, strict=True)]
     recording.dims = dims
     return Recorded(recording, {**structural, **dict.fromkeys(ones, 1)})
 

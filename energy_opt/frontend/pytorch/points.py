@@ -23,7 +23,9 @@ def options(examples: Mapping[str, int]) -> Iterator[Options]:
     for place, (name, size) in enumerate(examples.items()):
         top = size - 9 * place  # dims of one size could be mistaken for each other
         fits = name != "batch" and top >= _LARGE
-        found[name] = tuple(top - less for less in (1, 4, 6, 9, 13)) if fits else (3, 5, 7, 11, 13)
+        # Far apart, so that what is rounded down shows.
+        spread = (top - 1, top // 2 + 1, 2 * top // 3 + 1, 5 * top // 6 + 1, 3 * top // 4 - 1)
+        found[name] = spread if fits else (3, 5, 7, 11, 13)
     yield found
     yield {name: tuple(size * k for k in (2, 3, 5, 7, 11)) for name, size in examples.items()}
 

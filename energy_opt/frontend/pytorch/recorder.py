@@ -52,7 +52,7 @@ class Run:
     """
 
     steps: list[Step | Replay]
-    inputs: list[int]
+    inputs: dict[int, tuple[tuple[int, ...], torch.dtype]]
     outputs: list[int]
     constants: dict[int, tuple[tuple[int, ...], torch.dtype]]
     count: int  # numbers from here on are free
@@ -71,6 +71,10 @@ class Recorder:
         for path, child in module.named_modules(remove_duplicate=False):
             if self.paths.setdefault(child, path) != path:
                 self._shared.setdefault(child, [self.paths[child]]).append(path)
+        self.modules = {
+            path: type(child).__name__
+            for path, child in module.named_modules(remove_duplicate=False)
+        }
         self.weights: dict[int, Weight] = {}
         self.weight_types: dict[int, tuple[tuple[int, ...], torch.dtype]] = {}
         self._numbers: dict[int, int] = {}  # id of a weight -> its number
@@ -115,7 +119,8 @@ class Recorder:
         mode = Mode(self.paths, self._shared, self._numbers)
         replayer = Replayer(mode, self._groups, self.weights_of, verify=not self._verified)
         leaves = pytree.tree_leaves((list(args), dict(kwargs)))
-        inputs = [mode.take_in(leaf) for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        given = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        inputs = {mode.take_in(tensor): (tuple(tensor.shape), tensor.dtype) for tensor in given}
         with _exporting(), mode.scopes(), replayer.patched(), torch.no_grad(), mode:
             result = self.module(*args, **kwargs)
         if replayer.different:
@@ -184,6 +189,9 @@ class Mode(SchemaCheckMode):  # type: ignore[misc]
         self._weights = len(weights)
         self._alive: list[torch.Tensor] = []
         self._muted = False
+        self._attended: dict[
+            int, bool
+        ] = {}  # what attention gave -> whether its axes 1 and 2 changed places
         self._made: dict[int, int] = {}  # storage of what a factory made -> its number
         self._moved: dict[int, torch.Tensor] = {}
 
@@ -231,6 +239,7 @@ class Mode(SchemaCheckMode):  # type: ignore[misc]
             self._ids.pop(id(tensor), None)
         del self._kept[count - self._weights :]
         self.constants = {number: kind for number, kind in self.constants.items() if number < count}
+        self._made = {storage: number for storage, number in self._made.items() if number < count}
         self._ids.update((id(t), number) for t, number in zip(tensors, numbers, strict=True))
 
     def __torch_dispatch__(
@@ -256,15 +265,41 @@ class Mode(SchemaCheckMode):  # type: ignore[misc]
             with torch._C._DisablePythonDispatcher():
                 result = function(*args, **kwargs)
         made = [result] if isinstance(result, torch.Tensor) else _tensors(result)
-        reuses = _reused(schema, made, tensors)
+        reuses = self._reused(schema, inputs, made, tensors)
         types = tuple([(tuple(t.shape), t.dtype) for t in made])
         outputs = tuple([self.take_in(t) for t in made])
+        if schema.full_name == _ATTENTION and tensors[0] is not None and _by_position(tensors[0]):
+            self._attended[outputs[0]] = False
         if schema.factory:
             self._made.update(
                 (t.untyped_storage()._cdata, n) for t, n in zip(made, outputs, strict=True)
             )
         self.steps.append(Step(schema, inputs, values, outputs, types, self.path, reuses))
         return result
+
+    def _reused(
+        self,
+        schema: Schema,
+        inputs: Sequence[int | None],
+        made: Sequence[torch.Tensor],
+        tensors: Sequence[torch.Tensor | None],
+    ) -> int | None:
+        """Index of the operand in whose memory the first result lives, if there is one."""
+        if not made or not (schema.aliases or schema.writes):
+            return None
+        turned = self._attended.get(inputs[0]) if inputs and inputs[0] is not None else None
+        if turned is not None and tensors[0] is not None:
+            # Attention's kernels lay the result out as the queries are, which here is [b, s, heads, d]; on the meta
+            # device it is [b, heads, s, d], so that what is a view would look like a copy.
+            if turned and schema.name in ("contiguous", "reshape", "view", "flatten"):
+                return 0
+            if made[0].shape == tensors[0].shape or schema.name == "transpose":
+                self._attended[self.count] = turned or schema.name == "transpose"
+        storage = made[0].untyped_storage()._cdata
+        for index, tensor in enumerate(tensors):
+            if tensor is not None and tensor.untyped_storage()._cdata == storage:
+                return index
+        return None
 
     def _to_meta(self, tensor: torch.Tensor) -> torch.Tensor:
         """The tensor itself, or for one that was made on another device its likeness under the same number."""
@@ -298,19 +333,6 @@ class Mode(SchemaCheckMode):  # type: ignore[misc]
             yield
 
 
-def _reused(
-    schema: Schema, made: Sequence[torch.Tensor], tensors: Sequence[torch.Tensor | None]
-) -> int | None:
-    """Index of the operand in whose memory the first result lives, if there is one."""
-    if not made or not (schema.aliases or schema.writes):
-        return None
-    storage = made[0].untyped_storage()._cdata
-    for index, tensor in enumerate(tensors):
-        if tensor is not None and tensor.untyped_storage()._cdata == storage:
-            return index
-    return None
-
-
 _SCHEMAS: dict[Any, Schema] = {}
 
 
@@ -320,10 +342,9 @@ _ATTENTION = "aten.scaled_dot_product_attention.default"
 def _attention(
     tensors: Sequence[torch.Tensor | None], values: Sequence[Any]
 ) -> torch.Tensor | None:
-    """What the fused kernels return, laid out as the queries are; None where torch has to check the operands.
+    """What the fused kernels return; None where torch has to check the operands.
 
-    On the meta device torch takes its operators one by one, which is slow, and lays the result out as no kernel does:
-    what follows would be a copy where it is a view.
+    On the meta device torch takes its operators one by one, which is slow.
     """
     q, k, v, mask = (*tensors, None)[:4]
     if q is None or k is None or v is None or q.dim() != 4 or not q.dtype == k.dtype == v.dtype:
@@ -343,8 +364,12 @@ def _attention(
         or mask.shape[2] not in (1, q.shape[2])
     ):
         return None
-    order = sorted(range(4), key=lambda axis: -q.stride(axis))
-    return torch.empty_permuted((*q.shape[:3], v.shape[3]), order, dtype=q.dtype, device=q.device)
+    return torch.empty((*q.shape[:3], v.shape[3]), dtype=q.dtype, device=q.device)
+
+
+def _by_position(q: torch.Tensor) -> bool:
+    """Whether queries[b, heads, s, d] lie in memory as [b, s, heads, d], as models make them."""
+    return bool(q.dim() == 4 and q.stride(1) < q.stride(2))
 
 
 def _is_tensor(value: Any) -> bool:

@@ -63,6 +63,11 @@ class _Solver:
             weights[number] = Weight(f"constant_{len(weights)}", False)
             types[number] = _type(constant)
         self._types = types
+        for number, (_, dtype) in first.inputs.items():
+            self._values[number] = tuple(
+                zip(*(run.inputs[number][0] for run in self._runs), strict=True)
+            )
+            types[number] = (tuple(map(self._fit, self._values[number])), dtype_name(dtype))
         columns = zip(*(run.steps for run in self._runs), strict=True)
         self._solved = [self._solve(column) for column in columns]
         calls: list[Call] = []
@@ -72,7 +77,7 @@ class _Solver:
             outputs=list(first.outputs),
             weights=weights,
             types=types,
-            modules={path: type(module).__name__ for module, path in recorder.paths.items()},
+            modules=dict(recorder.modules),
         )
 
     # -- one call ----------------------------------------------------------------------------------------------------
@@ -98,14 +103,11 @@ class _Solver:
         return target
 
     def _size(self, column: Sequence[Any], place: int, axis: int, values: Values) -> Dim:
-        try:
-            return self._fit(values)
-        except Unresolved:
-            formula = self._window(column, axis, values)
-            if formula is None:
-                raise
-            self._fit.know(values, formula)
-            return formula
+        if any(value != values[0] for value in values):
+            formula = self._window(column, axis, values)  # exact, where a fit could be misled
+            if formula is not None:
+                self._fit.know(values, formula)
+        return self._fit(values)
 
     def _window(self, column: Sequence[Step], axis: int, values: Values) -> Dim | None:
         """The output size of a convolution or pool, floor((x + c) / stride) + 1, checked at every point."""
