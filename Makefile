@@ -31,7 +31,7 @@ demo: $(VENV)/.core
 	@echo "To type energy-opt alone, activate the environment once: source $(BIN)/activate"
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --all-extras $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
