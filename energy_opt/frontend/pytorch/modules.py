@@ -24,6 +24,7 @@ from energy_opt.frontend.pytorch.lower import lower
 from energy_opt.frontend.pytorch.recorder import Recorder, Run, Unrecordable
 from energy_opt.frontend.pytorch.recording import Recording
 from energy_opt.frontend.pytorch.sizes import same_course, solve
+from energy_opt.frontend.pytorch.traced import scoped
 from energy_opt.ir.graph import Graph
 from energy_opt.ir.verify import verify
 
@@ -56,6 +57,8 @@ def load_module(
             "or export that to ONNX"
         )
     elif isinstance(module, nn.Module):
+        if isinstance(module, torch.fx.GraphModule):
+            module = scoped(module)
         return _graph(module, Inputs(module, inputs, dynamic), name, notes)
     else:
         raise UsageError(f"{name} is no nn.Module and no ExportedProgram")

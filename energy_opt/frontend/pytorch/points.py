@@ -14,6 +14,10 @@ _LARGE = 32
 """From this size on an example says that somewhat smaller ones than its own are possible."""
 
 
+_SMALL = ((3, 5, 7, 11, 13), (4, 6, 9, 10, 14), (8, 12, 15, 17, 19), (16, 18, 20, 21, 22))
+"""Sizes of dims that stand beside each other: of equal ones, one could be taken for the other."""
+
+
 def options(examples: Mapping[str, int]) -> Iterator[Options]:
     """Five sizes for every dim, again and again until the module takes them: small ones, multiples of the example."""
     if not examples:
@@ -21,11 +25,11 @@ def options(examples: Mapping[str, int]) -> Iterator[Options]:
         return
     found: dict[str, tuple[int, ...]] = {}
     for place, (name, size) in enumerate(examples.items()):
-        top = size - 9 * place  # dims of one size could be mistaken for each other
+        top = size - 9 * place
         fits = name != "batch" and top >= _LARGE
         # Far apart, so that what is rounded down shows.
         spread = (top - 1, top // 2 + 1, 2 * top // 3 + 1, 5 * top // 6 + 1, 3 * top // 4 - 1)
-        found[name] = spread if fits else (3, 5, 7, 11, 13)
+        found[name] = spread if fits else _SMALL[place % len(_SMALL)]
     yield found
     yield {name: tuple(size * k for k in (2, 3, 5, 7, 11)) for name, size in examples.items()}
 
