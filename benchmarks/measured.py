@@ -85,7 +85,8 @@ class Group:
 def device_of(name: str) -> Device | None:
     """The profile of a table's device, or None."""
     try:
-        return Device.load(ALIASES.get(name.lower(), name.replace("_", "-")))
+        slug = name.lower().removeprefix("tesla_")
+        return Device.load(ALIASES.get(slug, slug.replace("_", "-")))
     except DeviceError:
         return None
 
