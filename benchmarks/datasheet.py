@@ -1,9 +1,10 @@
-"""How far off datasheet profiles are on measured devices: op and model latency, power, energy; error and coverage.
+"""How far off datasheet profiles are on measured devices: op latency, power, energy; error and coverage.
 
     python benchmarks/datasheet.py --data DIR [--json FILE] [--sample N]
 
 Nothing is fitted here. The priors that the profiles use were fitted over several of these devices together
-(benchmarks/fit_priors.py prints each device's errors when it was left out of that fit).
+(benchmarks/fit_priors.py prints each device's errors when it was left out of that fit). Whole models are scored by
+benchmarks/end_to_end.py.
 
 Op latencies of NeuSight hold its harness: launch, synchronisation, clock. The quickest call of each op on the device
 stands for that and is added to the prediction; ops of which the harness is over a quarter of the time are left out of
@@ -14,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ import pandas as pd
 from measured import Group
 
 from energy_opt.estimators.interval import interval
-from energy_opt.estimators.latency import WorkTable
 from energy_opt.estimators.pricing import Pricer
 from energy_opt.estimators.runtime import Runtime
 from energy_opt.ir.row import Row, Use
@@ -57,7 +56,6 @@ def main() -> None:
     for group in measured.power_groups(arguments.data):
         rows += score(group, arguments.sample, ("latency", "power", "energy"))
     rows += by_device(rows)
-    rows += whole_models(arguments.data)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
@@ -99,7 +97,6 @@ def report(
     value: Any,
     draws: Any,
     truth: Any,
-    level: str = "op",
 ) -> list[dict[str, Any]]:
     """Print one line and give its rows."""
     low, high = interval(value, draws)
@@ -118,7 +115,7 @@ def report(
     )
     common = {
         "benchmark": "datasheet", "table": table, "device": device, "method": "ours", "setting": SETTING,
-        "level": level, "op": op, "quantity": quantity,
+        "level": "op", "op": op, "quantity": quantity,
     }  # fmt: skip
     return [common | {"metric": name, "value": v, "n": len(truth)} for name, v in metrics.items()]
 
@@ -150,118 +147,6 @@ def by_device(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 }
             )
     return result
-
-
-# name: layers, width, heads, inner width, vocabulary, kernels of its activation in eager mode, causal mask applied
-MODELS = {
-    "bert_large": (24, 1024, 16, 4096, 30522, 1, False),
-    "gpt2_large": (36, 1280, 20, 5120, 50257, 8, True),
-    "gpt3_xl": (24, 3072, 24, 12288, 50257, 8, True),
-    "gpt3_27": (32, 2560, 32, 10240, 50257, 8, True),
-    "opt_13": (24, 2048, 32, 8192, 50272, 1, True),
-}
-
-
-def whole_models(data: Path) -> list[dict[str, Any]]:
-    """Whole-model latencies in eager float32 against the sum of their rows."""
-    result = []
-    eager = Runtime.load("eager")
-    for path in sorted(data.glob("neusight_e2e_models*.csv*")):
-        table = pd.read_csv(path, dtype={"mode": str})  # "inf" is inference, not infinity
-        print("\nwhole models, eager float32")
-        for device_name, part in table.groupby("device"):
-            device = measured.device_of(str(device_name))
-            part = part[
-                (part["mode"] == "inf")
-                & part["model"].isin(list(MODELS))
-                & (part["variant"] == "eager")
-            ]
-            if device is None or part.empty:
-                continue
-            values, draws, truth = [], [], []
-            for _, line in part.iterrows():
-                rows = list(
-                    transformer(*MODELS[line["model"]], int(line["batch"]), int(line["seq"]))
-                )
-                pricer = Pricer(rows, device, eager)
-                works = WorkTable(rows)({})
-                values.append(pricer.totals(works).latency_s)
-                draws.append(
-                    np.broadcast_to(pricer.totals(works, drawn=True).latency_s, pricer.draws)
-                )
-                truth.append(line["e2e_latency_ms"] / 1e3)
-                print(
-                    f"  {device.name:16s} {line['model']:11s} batch {line['batch']:3d} seq {line['seq']:5d}"
-                    f"  measured {truth[-1]:7.3f} s  predicted {values[-1]:7.3f} s"
-                )
-            result += report(
-                "neusight-e2e", device.name, "whole models", "latency", np.array(values),
-                np.array(draws).T, np.array(truth), "model",
-            )  # fmt: skip
-    return result
-
-
-def transformer(
-    layers: int, width: int, heads: int, inner: int, vocabulary: int, activation: int, causal: bool,
-    batch: int, seq: int,
-) -> Iterator[Row]:  # fmt: skip
-    """Rows of a float32 transformer in eager mode: every kernel of a layer, the embeddings and the head."""
-    tokens, scores = batch * seq, batch * heads * seq * seq
-    hidden = tokens * width
-
-    def row(
-        kind: str,
-        name: str,
-        flops: int,
-        other: int,
-        read: int,
-        written: int,
-        count: int,
-        **sizes: int,
-    ) -> Row:
-        return Row(
-            kind, name, "float32", flops, other, 4 * read, 4 * written, 0, tuple(sizes.items()), 1, True, count,
-            (Use(name, "", count),),
-        )  # fmt: skip
-
-    def product(name: str, b: int, m: int, n: int, k: int, count: int) -> Row:
-        return row(
-            "matmul",
-            name,
-            2 * b * m * n * k,
-            0,
-            b * (m * k + n * k),
-            b * m * n,
-            count,
-            b=b,
-            m=m,
-            n=n,
-            k=k,
-        )
-
-    yield product("query, key, value", 1, tokens, width, width, 3 * layers)
-    yield product("scores", batch * heads, seq, seq, width // heads, layers)
-    yield row("elementwise", "scale", 0, scores, scores, scores, 2 * layers)
-    yield row("softmax", "softmax", 0, 5 * scores, scores, scores, layers)
-    yield product("context", batch * heads, seq, width // heads, seq, layers)
-    yield row("copy", "heads", 0, 0, hidden, hidden, 4 * layers)
-    yield product("output", 1, tokens, width, width, layers)
-    yield row("elementwise", "residual", 0, hidden, 2 * hidden, hidden, 2 * layers)
-    yield row("norm", "norm", 0, 7 * hidden, hidden, hidden, 2 * layers)
-    yield product("up", 1, tokens, inner, width, layers)
-    yield row(
-        "elementwise",
-        "activation",
-        0,
-        tokens * inner,
-        tokens * inner,
-        tokens * inner,
-        activation * layers,
-    )
-    yield product("down", 1, tokens, width, inner, layers)
-    yield row("gather", "embedding", 0, 0, hidden, hidden, 2)
-    if causal:
-        yield product("head", 1, tokens, vocabulary, width, 1)
 
 
 if __name__ == "__main__":

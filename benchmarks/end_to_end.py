@@ -4,8 +4,8 @@
 
 Reads the tables `neusight_e2e_models*` in DIR (device, model, mode, seq, batch, e2e_latency_ms; fp32, eager attention;
 Lee et al., NeuSight, ASPLOS 2025). Each model is rebuilt from its transformers config, without weights, and predicted
-with the device's shipped profile: no whole model was used to make it, operators of the same collection were. Beside it: FLOPs
-at the datasheet's peak.
+with the device's shipped profile: no whole model was used to make it, operators of the same collection were. Beside
+it: FLOPs at the datasheet's peak.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from measured import device_of
 
 import energy_opt as eo
-from benchmarks.measured import device_of
 from energy_opt.estimators.estimate import Estimate
 
 EAGER = {"attn_implementation": "eager"}

@@ -66,7 +66,7 @@ def whole_process(arguments: list[str], runs: int) -> tuple[float, float] | str:
             return f"exit {os.waitstatus_to_exitcode(status)}"
         if turn:  # the first reads the files from disk
             seconds.append(usage.ru_utime + usage.ru_stime)
-            memory.append(usage.ru_maxrss / 1024)
+            memory.append(usage.ru_maxrss * 1024 / 1e6)
     return statistics.median(seconds), max(memory)
 
 
