@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/guide.md", "docs/custom-ops.md")
+PAGES = ("README.md", "docs/guide.md", "docs/frontends.md", "docs/custom-ops.md")
 SHOWN = re.compile(
     r"(?P<head><!-- output of: (?P<command>.+?) -->\n```text\n)(?P<body>.*?)```", re.DOTALL
 )

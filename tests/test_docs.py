@@ -53,6 +53,8 @@ def test_examples_run(page: str, root: Path, folder: Path, monkeypatch: pytest.M
     monkeypatch.chdir(folder)
     found = blocks(root, page)
     assert found, f"{page} has no example that runs"
+    if any("torch" in block.code or " hf:" in block.code for block in found):
+        pytest.importorskip("torch", reason="needs PyTorch: pip install 'energy-opt[torch]'")
     for block in found:
         where = f"{page}:{block.line}"
         if block.language == "bash":
