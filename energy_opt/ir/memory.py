@@ -23,8 +23,8 @@ Step = tuple[onnx_ir.Node, bool]
 class Timeline:
     """Storage over the schedule: sizes that are formulas, and the steps between which each is alive.
 
-    With `frames`, a value that enters a module stays until that module's last node: eager PyTorch holds a module's
-    inputs in the frame of its forward, so that what it could free earlier it does not.
+    With `frames`, a value that enters a module stays until the module returns, at the last node of that call: eager
+    PyTorch holds a module's inputs in the frame of its forward, so that what it could free earlier it does not.
     """
 
     def __init__(
@@ -36,10 +36,7 @@ class Timeline:
     ) -> None:
         step_of = {node: step for step, (node, _) in enumerate(schedule)}
         self._owner = {body: node for node, _ in schedule for _, body in subgraphs(node)}
-        last_of: dict[str, int] = {}
-        if frames:
-            for step, (node, _) in enumerate(schedule):
-                last_of.update(dict.fromkeys(_prefixes(path_of(node)), step))
+        returns = _returns([path_of(node) for node, _ in schedule]) if frames else []
         self._steps = len(schedule)
         self._sizes: list[Dim] = []
         self._born: list[int] = []
@@ -56,7 +53,7 @@ class Timeline:
                     self._born.append(step)
                     self._dead.append(step)
                 slot_of[output] = slot
-                end = self._end(output, step, step_of, last_of)
+                end = self._end(output, step, step_of, returns)
                 self._dead[slot] = max(self._dead[slot], end)
 
     def _end(
@@ -64,7 +61,7 @@ class Timeline:
         value: onnx_ir.Value,
         step: int,
         step_of: Mapping[onnx_ir.Node, int],
-        last_of: Mapping[str, int],
+        returns: Sequence[Mapping[str, int]],
     ) -> int:
         """The last step at which the value is needed; in a body's graph, what leaves it is the owner's to hand on."""
         producer = value.producer()
@@ -75,10 +72,10 @@ class Timeline:
         # what a body reads from outside is needed until its last trip
         readers = [self._from(user, home) for user, _ in value.uses() if user in step_of]
         end = max((step_of[user] for user in readers), default=step)
-        if last_of and producer is not None:
+        if returns and producer is not None:
             outside = _prefixes(path_of(producer))
             for user in readers:
-                entered = (last_of[p] for p in _prefixes(path_of(user)) if p not in outside)
+                entered = (at for path, at in returns[step_of[user]].items() if path not in outside)
                 end = max(end, *entered, end)
         return end
 
@@ -110,6 +107,21 @@ class Timeline:
             yield live
             for dead in gone.get(step, ()):
                 live = live - sizes[dead]
+
+
+def _returns(paths: Sequence[str]) -> list[Mapping[str, int]]:
+    """For each step, the modules it is in and the last step of that call of each.
+
+    A module is called anew where a step outside it lies between two inside it: a dropout that a layer uses twice
+    returns twice.
+    """
+    found: list[Mapping[str, int]] = []
+    inside: Mapping[str, int] = {}
+    for step in range(len(paths) - 1, -1, -1):
+        if not found or paths[step] != paths[step + 1]:
+            inside = {path: inside.get(path, step) for path in _prefixes(paths[step])}
+        found.append(inside)
+    return found[::-1]
 
 
 @lru_cache(maxsize=65536)

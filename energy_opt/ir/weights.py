@@ -50,9 +50,9 @@ class Weights:
     def claim(self, node: onnx_ir.Node, folded: bool) -> tuple[int, int]:
         """(parameters, bytes) of the weights that the node is the first to use.
 
-        Parameters are elements of tensors of a floating or quantized type with at least one axis; integer buffers,
-        scalars that the exporter made, scales and zero points are bytes only. What a folded node (a transposed weight)
-        claims passes to the node that uses its result.
+        Parameters are elements of tensors of a floating or quantized type with at least one axis, or of what a PyTorch
+        module calls its parameters; integer buffers, scalars that the exporter made, scales and zero points are bytes
+        only. What a folded node (a transposed weight) claims passes to the node that uses its result.
         """
         parameters = size = 0
         scales = _SCALES.get(node.op_type, ())
@@ -80,16 +80,16 @@ class Weights:
             if place in self._seen:  # two names for the same bytes are one weight
                 return 0, 0
             self._seen.add(place)
-        parameters, size = self._size(value)
-        return (0 if value.meta.get("buffer") else parameters), size
+        return self._size(value)
 
     def _size(self, value: onnx_ir.Value) -> tuple[int, int]:
         if value.shape is None or value.dtype is None or not value.shape.is_static():
             return 0, 0
         dtype = self._types.get(value.dtype, value.dtype)
         numel = math.prod(value.shape.numpy())
-        learned = len(value.shape) > 0 and is_arithmetic(dtype)
-        return (numel if learned else 0), int(bytes_of(numel, dtype))
+        # a module says what its parameters are; in a file, a scalar is the exporter's
+        learned = value.meta.get("parameter", len(value.shape) > 0)
+        return (numel if learned and is_arithmetic(dtype) else 0), int(bytes_of(numel, dtype))
 
 
 def _bias(node: onnx_ir.Node, index: int, value: onnx_ir.Value) -> int:

@@ -62,8 +62,7 @@ class _Lowering:
         weights = []
         for number, weight in recording.weights.items():
             value = self._value(number, weight.name, recording)
-            if not weight.parameter:
-                value.meta["buffer"] = True
+            value.meta["parameter"] = weight.parameter
             weights.append(value)
         self._constant.update(weights)
         nodes = [self._node(call, recording) for call in recording.calls]
