@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+import energy_opt.ir.rules.aten  # noqa: F401  (before the registry is put aside)
 from docs.outputs import PAGES, refreshed, run
 from energy_opt.ir.rules import RULES
 

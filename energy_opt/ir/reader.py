@@ -44,6 +44,7 @@ class Reader:
         self._sizes: list[Dim] = []  # activation bytes of each tensor
         self._of_value: dict[onnx_ir.Value, int] = {}
         self._signatures: dict[Any, Signature] = {}
+        self._signature_of: dict[onnx_ir.Node, Signature] = {}
         self._initializers: set[onnx_ir.Value] = set(graph.model.graph.initializers.values())
         self._folded = {output for node in graph.folded for output in node.outputs}
         self._rows: dict[Any, tuple[Callable[[list[Use]], Row], list[Use]]] = {}
@@ -169,6 +170,12 @@ class Reader:
         return node in self.graph.absorbed or self._signature(node).kind == "view"
 
     def _signature(self, node: onnx_ir.Node) -> Signature:
+        found = self._signature_of.get(node)
+        if found is None:
+            found = self._signature_of[node] = self._priced(node)
+        return found
+
+    def _priced(self, node: onnx_ir.Node) -> Signature:
         inputs = tuple(-1 if value is None else self._tensor(value) for value in node.inputs)
         outputs = tuple(self._tensor(value) for value in node.outputs)
         attributes = tuple((name, _key(attr)) for name, attr in node.attributes.items())

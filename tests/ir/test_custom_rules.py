@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -164,3 +167,15 @@ def test_a_cell_may_run_twice() -> None:
 def test_the_standard_domain_has_two_names() -> None:
     rule("norm", "ai.onnx::MatMul", override=True)(lambda op: Work(5))
     assert signature.price(op_of("MatMul", "2,3 3,4 -> 2,4")).work.matmul_flops == 5
+
+
+def test_our_rules_of_torch_do_not_come_after_a_users(root: Path) -> None:
+    """They are imported when they are needed: here when a rule of theirs is to be replaced."""
+    code = (
+        "from energy_opt.ir.rules import RULES, lookup, rule\n"
+        "assert ('aten', 'mm') not in RULES\n"
+        "mine = rule('conv', 'aten::conv2d', override=True)(lambda op: None)\n"
+        "assert lookup('aten', 'conv2d').rule is mine\n"
+        "assert lookup('aten', 'mm').kind == 'matmul'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True, timeout=120)

@@ -1,12 +1,12 @@
 """Work rules: one small function per op kind, from shapes, dtypes and attributes to `Work`.
 
 An op without a rule is never free: it is priced as the traffic of its operands, named and counted. Importing the
-package registers every rule; docs/ops.md states what they count.
+package registers the rules of ONNX; those of PyTorch (`aten`) come with the first of its ops. docs/ops.md states what
+they count.
 """
 # ruff: noqa: F401  (importing a file registers its rules)
 
 from energy_opt.ir.rules import (
-    aten,
     attention,
     attention_sparse,
     contrib,

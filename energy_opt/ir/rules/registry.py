@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -60,6 +61,13 @@ class Entry(NamedTuple):
 
 
 RULES: dict[tuple[str, str], Entry] = {}
+"""Every rule that is registered so far."""
+
+_TORCH = "energy_opt.ir.rules.aten"
+_LATER = dict.fromkeys(
+    ("aten", "higher_order", "mkl", "mkldnn", "quantized", "torchvision", "transformers"), _TORCH
+)
+"""Domains whose rules are imported when the first of their ops is met: they are many, and an ONNX file needs none."""
 
 
 def rule(kind: str, *ops: str, override: bool = False) -> Callable[[Rule], Rule]:
@@ -76,6 +84,9 @@ def rule(kind: str, *ops: str, override: bool = False) -> Callable[[Rule], Rule]
     if not ops:
         raise UsageError(f"rule({kind!r}) names no op: write rule({kind!r}, 'mylib::op')")
     keys = {_key(op): op for op in ops}
+    for domain, _ in keys:
+        if domain in _LATER:  # else ours would come after a user's, and replace it
+            importlib.import_module(_LATER[domain])
 
     def register(function: Rule) -> Rule:
         entry = Entry(kind, function)
@@ -107,4 +118,9 @@ def _key(op: str) -> tuple[str, str]:
 
 def lookup(domain: str, op_type: str) -> Entry | None:
     """The rule of an op, or None; the domains `ai.onnx` and `` are the same."""
-    return RULES.get(("" if domain == "ai.onnx" else domain, op_type))
+    key = ("" if domain == "ai.onnx" else domain, op_type)
+    entry = RULES.get(key)
+    if entry is None and domain in _LATER:
+        importlib.import_module(_LATER[domain])
+        entry = RULES.get(key)
+    return entry
