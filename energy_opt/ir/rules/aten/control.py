@@ -25,28 +25,12 @@ def body_only(op: Op) -> Work:
 
 @aten(
     "control",
-    "sym_size sym_stride sym_numel sym_storage_offset sym_is_contiguous size stride numel dim len",
-)
-@aten(
-    "control",
-    "sym_constrain_range sym_constrain_range_for_size _functional_sym_constrain_range is_contiguous",
-)
-@aten(
-    "control",
-    "_functional_sym_constrain_range_for_size storage_offset is_complex is_floating_point is_signed",
-)
-@aten("control", "is_same_size result_type can_cast promote_types")
-@aten(
-    "control",
-    "_assert_async _assert_scalar _assert_tensor_metadata _functional_assert_async _make_dep_token",
-)
-@aten("control", "_functional_assert_scalar _linalg_check_errors _print is_conj is_neg")
-@aten(
-    "control",
-    "_has_compatible_shallow_copy_type _has_same_storage_numel _size_if_not_equal _nested_get_jagged_dummy",
-)
-@aten(
-    "control",
+    "sym_size sym_stride sym_numel sym_storage_offset sym_is_contiguous size stride numel dim len sym_constrain_range "
+    "sym_constrain_range_for_size _functional_sym_constrain_range is_contiguous "
+    "_functional_sym_constrain_range_for_size storage_offset is_complex is_floating_point is_signed is_same_size "
+    "result_type can_cast promote_types _assert_async _assert_scalar _assert_tensor_metadata _functional_assert_async "
+    "_make_dep_token _functional_assert_scalar _linalg_check_errors _print is_conj is_neg "
+    "_has_compatible_shallow_copy_type _has_same_storage_numel _size_if_not_equal _nested_get_jagged_dummy "
     "_validate_compressed_sparse_indices _version is_coalesced dense_dim sparse_dim _nnz record_stream",
 )
 def free(op: Op) -> Work:

@@ -13,7 +13,6 @@ from energy_opt.ir.rules.formulas import (
     elements,
     interpolation,
     matmul,
-    moved,
     nbytes,
     plus,
 )
@@ -113,12 +112,6 @@ def conv_backward(op: Op) -> Work:
     product_of = backwards if integer(op, "transposed", 0) else forward
     work = gradients(product_of(op.need(1), w, op.x), mask[0] + mask[1])
     return plus(work, mask[2] * elements(op.x))
-
-
-@aten("copy", "im2col")
-def im2col(op: Op) -> Work:
-    """The image read once, its windows written once."""
-    return moved(nbytes(op.x), nbytes(op.y))
 
 
 @aten("elementwise", "col2im")

@@ -16,9 +16,9 @@ from energy_opt.ir.rules.formulas import elements, known, least, moved, nbytes
 _MASKS = (onnx_ir.DataType.BOOL, onnx_ir.DataType.UINT8)
 
 
-@aten("gather", "embedding index_select gather take take_along_dim")
+@aten("gather", "embedding index_select gather take take_along_dim masked_select")
 def gather(op: Op) -> Work:
-    """The indices and the elements they name, not the table."""
+    """The indices or the mask, and the elements they name, not the table."""
     return moved(total((nbytes(op.y), nbytes(op.need(1)))), nbytes(op.y))
 
 
@@ -26,12 +26,6 @@ def gather(op: Op) -> Work:
 def index(op: Op) -> Work:
     """The indices of every dim, or the mask, and the elements they name."""
     return moved(total((nbytes(op.y), nbytes(*op.inputs[1:]))), nbytes(op.y))
-
-
-@aten("gather", "masked_select")
-def masked_select(op: Op) -> Work:
-    """The mask and what it keeps."""
-    return moved(total((nbytes(op.y), nbytes(op.need(1)))), nbytes(op.y))
 
 
 @aten("gather", "nonzero nonzero_static nonzero_numpy argwhere")
@@ -63,11 +57,14 @@ def embedding_renorm(op: Op) -> Work:
     )
 
 
-@aten("scatter", "embedding_dense_backward embedding_backward")
-def embedding_backward(op: Op) -> Work:
-    """Zeros for the table, then every gradient added to its row."""
+@aten(
+    "scatter",
+    "embedding_dense_backward embedding_backward gather_backward index_select_backward masked_select_backward",
+)
+def gather_backward(op: Op) -> Work:
+    """Zeros, then every gradient added where it was gathered, as the last operand says."""
     grown = nbytes(op.x)
-    read = total((2 * grown, nbytes(op.need(1))))
+    read = total((2 * grown, nbytes(op.need(max(len(op.inputs) - 1, 1)))))
     return Work(
         other_flops=elements(op.x), bytes_read=read, bytes_written=total((grown, nbytes(op.y)))
     )
@@ -87,12 +84,6 @@ def sample_weights_backward(op: Op) -> Work:
     """A dot product of a gradient and a row for every sample."""
     rows = product((elements(op.need(2)), shape(op, 0, 1)[-1]))
     return Work(other_flops=2 * rows, bytes_read=2 * bytes_of(rows, op.x.dtype))
-
-
-@aten("scatter", "gather_backward index_select_backward masked_select_backward")
-def gather_backward(op: Op) -> Work:
-    """Zeros, then every gradient added where it was gathered."""
-    return embedding_backward(op)
 
 
 # -- writing ---------------------------------------------------------------------------------------------------------
@@ -223,9 +214,3 @@ def fill_diagonal(op: Op) -> Work:
     """One row's length of elements written."""
     shortest = functools.reduce(least, shape(op, 0, 2))
     return moved(0, bytes_of(shortest, op.x.dtype))
-
-
-@aten("copy", "one_hot")
-def one_hot(op: Op) -> Work:
-    """The indices read, the output written."""
-    return moved(nbytes(op.x), nbytes(op.y))

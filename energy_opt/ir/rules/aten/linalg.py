@@ -59,9 +59,8 @@ aten("reduction", "linalg_eig")(cubic(25))  # and the vectors
 aten("reduction", "lu_unpack")(per_input(0))
 # a Pade approximant of degree 7 to 13: six products and a solution with n right-hand sides
 aten("reduction", "linalg_matrix_exp matrix_exp")(cubic(12 + Fraction(8, 3)))
-aten("reduction", "matrix_exp_backward")(
-    cubic(8 * (12 + Fraction(8, 3)))
-)  # of a matrix twice as wide
+# of a matrix twice as wide
+aten("reduction", "matrix_exp_backward")(cubic(8 * (12 + Fraction(8, 3))))
 
 
 @aten("reduction", "linalg_eigh _linalg_eigh")
@@ -83,15 +82,9 @@ def solve(op: Op) -> Work:
     return _solution(op, 0, 1, factors=True, solves=2)
 
 
-@aten("reduction", "linalg_lu_solve")
+@aten("reduction", "linalg_lu_solve linalg_ldl_solve")
 def lu_solve(op: Op) -> Work:
-    """2 n^2 for every right-hand side: LU, pivots, B."""
-    return _solution(op, 0, 2, factors=False, solves=2)
-
-
-@aten("reduction", "linalg_ldl_solve")
-def ldl_solve(op: Op) -> Work:
-    """The same."""
+    """2 n^2 for every right-hand side: factors, pivots, B."""
     return _solution(op, 0, 2, factors=False, solves=2)
 
 

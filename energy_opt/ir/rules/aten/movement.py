@@ -7,7 +7,7 @@ it was when it ran: attribute `is_view`. A view that repeats memory (expand) is 
 from __future__ import annotations
 
 from energy_opt.ir.dims import total
-from energy_opt.ir.op import Op, Work
+from energy_opt.ir.op import Op, Tensor, Work
 from energy_opt.ir.rules.aten.names import aten
 from energy_opt.ir.rules.formulas import VIEW, elements, least, moved, nbytes
 
@@ -29,58 +29,53 @@ def view(op: Op) -> Work:
     return VIEW
 
 
-@aten("copy", "reshape reshape_as flatten ravel contiguous resolve_conj resolve_neg")
-@aten("copy", "clone _lazy_clone pin_memory _pin_memory _mkldnn_reshape _reshape_copy")
-def reshape(op: Op) -> Work:
-    """A copy of the first input where the memory does not allow a view."""
-    return moved(nbytes(op.x), nbytes(op.y))
-
-
-@aten("copy", "to _to_copy type_as cpu cuda chalf _to_cpu to_dense _to_dense to_mkldnn")
 @aten(
     "copy",
-    "_cast_Byte _cast_Char _cast_Double _cast_Float _cast_Half _cast_Int _cast_Long _cast_Short",
+    "to _to_copy type_as cpu cuda chalf _to_cpu to_dense _to_dense to_mkldnn _cast_Byte _cast_Char _cast_Double "
+    "_cast_Float _cast_Half _cast_Int _cast_Long _cast_Short _autocast_to_full_precision "
+    "_autocast_to_reduced_precision",
 )
-@aten("copy", "_autocast_to_full_precision _autocast_to_reduced_precision")
 def cast(op: Op) -> Work:
     """A copy where type or place are not right already; a conversion is 1 FLOP per element."""
-    converts = op.x.dtype is not op.y.dtype
-    return Work(
-        other_flops=elements(op.y) if converts else 0,
-        bytes_read=nbytes(op.x),
-        kind="elementwise" if converts else None,
-    )
+    return _converted(op.x, op.y)
 
 
 @aten("copy", "copy* _copy_from _copy_from_and_resize")
 def copy_from(op: Op) -> Work:
     """The source read, the destination written, with a conversion where the types differ."""
-    source = op.need(1)
-    converts = source.dtype is not op.y.dtype
+    return _converted(op.need(1), op.y)
+
+
+def _converted(source: Tensor, y: Tensor) -> Work:
+    converts = source.dtype is not y.dtype
     return Work(
-        other_flops=elements(op.y) if converts else 0,
+        other_flops=elements(y) if converts else 0,
         bytes_read=nbytes(source),
         kind="elementwise" if converts else None,
     )
 
 
 _COPIES = (
-    "repeat tile roll flip fliplr flipud rot90 diag_embed channel_shuffle native_channel_shuffle pixel_shuffle "
-    "pixel_unshuffle view_copy alias_copy detach_copy lift_fresh_copy t_copy transpose_copy permute_copy "
-    "unsqueeze_copy squeeze_copy view_as_real_copy view_as_complex_copy _conj_copy _neg_view_copy _reshape_alias_copy "
-    "as_strided_copy expand_copy unfold_copy _fw_primal_copy values_copy indices_copy fft_fftshift fft_ifftshift "
-    "_pack_padded_sequence _pad_packed_sequence"
+    "reshape reshape_as flatten ravel contiguous resolve_conj resolve_neg clone _lazy_clone pin_memory _pin_memory "
+    "_mkldnn_reshape _reshape_copy tril* triu* one_hot im2col repeat tile roll flip fliplr flipud rot90 diag_embed "
+    "channel_shuffle native_channel_shuffle pixel_shuffle pixel_unshuffle view_copy alias_copy detach_copy "
+    "lift_fresh_copy t_copy transpose_copy permute_copy unsqueeze_copy squeeze_copy view_as_real_copy "
+    "view_as_complex_copy _conj_copy _neg_view_copy _reshape_alias_copy as_strided_copy expand_copy unfold_copy "
+    "_fw_primal_copy values_copy indices_copy fft_fftshift fft_ifftshift _pack_padded_sequence _pad_packed_sequence"
 )
 
 
 @aten("copy", _COPIES)
 def copy(op: Op) -> Work:
-    """The input read, the output written."""
+    """The first input read, the output written; the zeros of a triangle count as read, to stay on the safe side."""
     return moved(nbytes(op.x), nbytes(op.y))
 
 
-@aten("copy", "reflection_pad1d_backward reflection_pad2d_backward reflection_pad3d_backward")
-@aten("copy", "replication_pad1d_backward replication_pad2d_backward replication_pad3d_backward")
+@aten(
+    "copy",
+    "reflection_pad1d_backward reflection_pad2d_backward reflection_pad3d_backward replication_pad1d_backward "
+    "replication_pad2d_backward replication_pad3d_backward",
+)
 def pad_backward(op: Op) -> Work:
     """Gradients read and added where they came from."""
     return Work(other_flops=elements(op.x), bytes_read=nbytes(op.x), kind="elementwise")
@@ -88,9 +83,9 @@ def pad_backward(op: Op) -> Work:
 
 @aten(
     "copy",
-    "pad constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d",
+    "pad constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d "
+    "replication_pad3d _pad_circular _pad_enum",
 )
-@aten("copy", "replication_pad2d replication_pad3d _pad_circular _pad_enum")
 def pad(op: Op) -> Work:
     """The input read and the output written; negative pads cut, and what is cut is not read."""
     x, y = nbytes(op.x), nbytes(op.y)
@@ -118,26 +113,12 @@ def split(op: Op) -> Work:
 
 @aten(
     "copy",
-    "cat concat concatenate stack _stack hstack vstack dstack row_stack column_stack block_diag _chunk_cat",
-)
-@aten(
-    "copy",
-    "pad_sequence _pack_sequence cartesian_prod combinations _list_to_tensor flatten_dense_tensors",
+    "cat concat concatenate stack _stack hstack vstack dstack row_stack column_stack block_diag _chunk_cat "
+    "pad_sequence _pack_sequence cartesian_prod combinations _list_to_tensor flatten_dense_tensors "
+    "repeat_interleave",
 )
 def concat(op: Op) -> Work:
-    """Every input read, the output written."""
-    return moved(nbytes(*op.inputs), nbytes(op.y))
-
-
-@aten("copy", "tril* triu*")
-def triangle(op: Op) -> Work:
-    """A copy; the other triangle is written as zeros, and counted as read to stay on the safe side."""
-    return moved(nbytes(op.x), nbytes(op.y))
-
-
-@aten("copy", "repeat_interleave")
-def repeat_interleave(op: Op) -> Work:
-    """The input and the counts read, the longer output written."""
+    """Every input read (of repeat_interleave the counts too), the output written."""
     return moved(nbytes(*op.inputs), nbytes(op.y))
 
 
@@ -147,8 +128,10 @@ def window_backward(op: Op) -> Work:
     return moved(nbytes(op.x), total((nbytes(op.x), nbytes(op.y))))
 
 
-@aten("copy", "nested_to_padded_tensor to_padded_tensor _jagged_to_padded_dense_forward")
-@aten("copy", "_padded_dense_to_jagged_forward")
+@aten(
+    "copy",
+    "nested_to_padded_tensor to_padded_tensor _jagged_to_padded_dense_forward _padded_dense_to_jagged_forward",
+)
 def padding(op: Op) -> Work:
     """Rows moved to where their sequence is: no more than the smaller side holds."""
     return moved(least(nbytes(op.x), nbytes(op.y)), nbytes(op.y))

@@ -41,9 +41,9 @@ def _batch_norm(op: Op, training: bool) -> Work:
 
 
 @aten(
-    "norm", "batch_norm native_batch_norm cudnn_batch_norm miopen_batch_norm quantized_batch_norm"
+    "norm",
+    "batch_norm native_batch_norm cudnn_batch_norm miopen_batch_norm quantized_batch_norm _batch_norm_impl_index",
 )
-@aten("norm", "_batch_norm_impl_index")
 def batch_norm(op: Op) -> Work:
     """2 FLOPs per element, a gain, a bias; 3 more for the batch's own statistics in training."""
     return _batch_norm(op, bool(op.attr("training", 0)))
@@ -79,8 +79,11 @@ def weight_norm(op: Op) -> Work:
 
 # normalise again 2, gain 1, two sums of products 4, the input's gradient 4; sums for gain 1 and bias 1
 aten("norm", "native_layer_norm_backward native_group_norm_backward")(per_input(13))
-aten("norm", "_fused_rms_norm_backward _weight_norm_interface_backward")(per_input(9))  # one sum
-aten("norm", "_weight_norm_differentiable_backward")(per_input(9))
+# normalise again 1, gain 1, a sum of products 2, the input's gradient 4; a sum for the gain 1
+aten(
+    "norm",
+    "_fused_rms_norm_backward _weight_norm_interface_backward _weight_norm_differentiable_backward",
+)(per_input(9))
 # normalise again 2, sum 1, sum of products 2, the input's gradient 5
 aten(
     "norm",

@@ -47,13 +47,15 @@ aten(
 )(lambda op: Work(other_flops=elements(op.y), bytes_read=nbytes(op.x)))
 
 
-@aten("scatter", "max_pool2d_with_indices_backward max_pool3d_with_indices_backward")
-@aten("scatter", "adaptive_max_pool2d_backward adaptive_max_pool3d_backward")
-@aten("scatter", "fractional_max_pool2d_backward fractional_max_pool3d_backward")
-@aten("scatter", "max_pool2d_backward mkldnn_max_pool2d_backward mkldnn_max_pool3d_backward")
+@aten(
+    "scatter",
+    "max_pool2d_with_indices_backward max_pool3d_with_indices_backward adaptive_max_pool2d_backward "
+    "adaptive_max_pool3d_backward fractional_max_pool2d_backward fractional_max_pool3d_backward max_pool2d_backward "
+    "mkldnn_max_pool2d_backward mkldnn_max_pool3d_backward",
+)
 def max_pool_backward(op: Op) -> Work:
-    """Every gradient added where its maximum was: gradients and places read, not the input."""
-    read = nbytes(op.x, *(t for t in op.inputs[2:] if t is not None))
+    """Every gradient added where its maximum was: gradients and places read, or else the input to find them."""
+    read = nbytes(op.x, *(op.inputs[2:] or op.inputs[1:]))
     return Work(other_flops=elements(op.x), bytes_read=read)
 
 
@@ -140,15 +142,20 @@ def _sample(op: Op, of: Dim, rank: int) -> Work:
     return Work(other_flops=interpolation(_SAMPLERS[mode], rank) * of)
 
 
-@aten("resize", "grid_sampler grid_sampler_2d grid_sampler_3d _grid_sampler_2d_cpu_fallback")
-@aten("resize", "cudnn_grid_sampler")
+@aten(
+    "resize",
+    "grid_sampler grid_sampler_2d grid_sampler_3d _grid_sampler_2d_cpu_fallback cudnn_grid_sampler",
+)
 def grid_sample(op: Op) -> Work:
     """One interpolation per result over as many dims as the grid has coordinates."""
     return _sample(op, elements(op.y), len(shape(op, 0, 3)) - 2)
 
 
-@aten("resize", "grid_sampler_2d_backward grid_sampler_3d_backward cudnn_grid_sampler_backward")
-@aten("resize", "_grid_sampler_2d_cpu_fallback_backward")
+@aten(
+    "resize",
+    "grid_sampler_2d_backward grid_sampler_3d_backward cudnn_grid_sampler_backward "
+    "_grid_sampler_2d_cpu_fallback_backward",
+)
 def grid_sample_backward(op: Op) -> Work:
     """The interpolation's products again, for the image and for the grid."""
     return _sample(op, 2 * elements(op.x), len(shape(op, 0, 3)) - 2)
