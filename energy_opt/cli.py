@@ -9,9 +9,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from energy_opt import __version__, shell
+from energy_opt import __version__, arguments, shell
 from energy_opt.errors import UsageError
-from energy_opt.report.escape import plain
 from energy_opt.studies import DEFAULT_DEVICE
 
 # Everything heavier is imported inside a command: `--help` must not wait for numpy or onnx.
@@ -117,12 +116,12 @@ def analyze(
     cross_check: Annotated[
         bool, typer.Option("--cross-check", help="Also count FLOPs with fvcore and FlopCounterMode, op by op.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Totals only; no remarks.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the totals and what they rest on.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every module and more ops; tracebacks.")] = False,
 ) -> None:  # fmt: skip
     """What one inference costs in time and energy, where it goes, and what would help."""
-    dims = parse_dims(dim or [])
-    changed = parse_settings(settings or [])
+    dims = arguments.dims(dim or [])
+    changed = arguments.settings(settings or [])
     import energy_opt as eo
 
     if cross_check and format is Format.csv:
@@ -214,59 +213,6 @@ def doctor(
         shell.show(report.table([finding.to_dict() for finding in findings]))
     if any(finding.level == "broken" for finding in findings):
         raise typer.Exit(1)
-
-
-def parse_dims(given: list[str]) -> dict[str, int]:
-    """Sizes by name from `NAME=INT` texts. Raises UsageError: not of that form, not positive, or given twice."""
-    dims: dict[str, int] = {}
-    for item in given:
-        name, equals, size = (part.strip() for part in item.partition("="))
-        where = f"--dim {plain(item)}"
-        if not equals:
-            example = plain(name) or "batch"
-            raise UsageError(
-                f"{where}: a size is missing; write --dim NAME=INT, such as --dim {example}=8"
-            )
-        if not name:
-            raise UsageError(
-                f"{where}: a name is missing; write --dim NAME=INT, such as --dim batch=8"
-            )
-        if not size:
-            raise UsageError(
-                f"{where}: a size is missing after '='; give a whole number from 1, such as 8"
-            )
-        digits = size.removeprefix("+").removeprefix("-")
-        if not (digits.isascii() and digits.isdigit()):
-            raise UsageError(
-                f"{where}: {plain(size)!r} is not a whole number; give one from 1, such as 8"
-            )
-        if size.startswith("-") or not digits.strip("0"):
-            raise UsageError(f"{where}: a size is at least 1, not {plain(size)}")
-        if len(digits.lstrip("0")) > 15:
-            raise UsageError(f"{where}: sizes have at most 15 digits")
-        if name in dims:
-            raise UsageError(
-                f"{where}: {plain(name)} was already given as {dims[name]}; give it once"
-            )
-        dims[name] = int(digits)
-    return dims
-
-
-def parse_settings(given: list[str]) -> dict[str, str]:
-    """Values by key from `KEY=VALUE` texts. Raises UsageError: not of that form, or a key given twice."""
-    settings: dict[str, str] = {}
-    for item in given:
-        key, equals, value = item.partition("=")
-        key = key.strip()
-        where = f"--set {plain(item)}"
-        if not equals or not key:
-            raise UsageError(f"{where}: write --set KEY=VALUE, such as --set num_hidden_layers=8")
-        if key in settings:
-            raise UsageError(
-                f"{where}: {plain(key)} was already given as {plain(settings[key])}; give it once"
-            )
-        settings[key] = value
-    return settings
 
 
 def _write_analysis(

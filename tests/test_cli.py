@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import energy_opt as eo
-from energy_opt import cli, shell
+from energy_opt import arguments, cli, shell
 from energy_opt.errors import DimError, ModelError, UsageError
 
 ROOT = Path(__file__).parent.parent
@@ -90,18 +90,18 @@ def process(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]
 )
 def test_a_dim_that_cannot_be_meant_is_explained(given: str, says: str) -> None:
     with pytest.raises(UsageError) as caught:
-        cli.parse_dims([given])
+        arguments.dims([given])
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_dims_are_read() -> None:
-    assert cli.parse_dims(["batch=8", " seq = 128 ", "n=+007"]) == {"batch": 8, "seq": 128, "n": 7}
+    assert arguments.dims(["batch=8", " seq = 128 ", "n=+007"]) == {"batch": 8, "seq": 128, "n": 7}
 
 
 def test_a_dim_given_twice_is_refused() -> None:
     with pytest.raises(UsageError, match="already given as 1"):
-        cli.parse_dims(["batch=1", "batch=2"])
+        arguments.dims(["batch=1", "batch=2"])
 
 
 def test_options_reach_the_library(run: Run, asked: Asked) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from energy_opt import shell
-from energy_opt.cli import app, parse_settings
+from energy_opt import arguments, shell
+from energy_opt.cli import app
 from energy_opt.errors import UsageError
 
 pytest.importorskip("torch")
@@ -69,7 +69,7 @@ def test_refusals_are_one_line(
 
 
 def test_settings_are_key_and_value() -> None:
-    assert parse_settings(["a=1", "b.c=x=y", "d="]) == {"a": "1", "b.c": "x=y", "d": ""}
+    assert arguments.settings(["a=1", "b.c=x=y", "d="]) == {"a": "1", "b.c": "x=y", "d": ""}
     for bad in (["a"], ["=1"], ["a=1", "a=2"]):
         with pytest.raises(UsageError, match="--set"):
-            parse_settings(bad)
+            arguments.settings(bad)
