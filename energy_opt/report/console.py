@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,10 +20,12 @@ from energy_opt.report.tree import Node, group_ops, op_label, own_energy_j, tree
 from energy_opt.report.widgets import Bar, Name, columns
 
 _BOUND_STYLE = {"compute": "magenta", "memory": "blue", "launch": "yellow"}
+_WORD = re.compile(r"[A-Za-z_]\w*")
 _HEADING = "bold"
 _QUIET = "dim"
 _MAX_LINES = 26
 _MAX_DIMS = 8
+_LONGEST_COMMAND = 2000  # what is cut cannot be run
 
 
 def render(
@@ -86,6 +89,7 @@ def headline(analysis: Mapping[str, Any]) -> RenderableType:
     )
     if device.get("assumed"):
         title.append("  (assumed: no --device was given)", "yellow")
+    changed = text.settings(analysis)
     facts = [f"runtime {plain(analysis.get('runtime') or 'unknown', 40)}"]
     facts.append(f"precision {plain(analysis.get('precision') or 'as-is', 40)}")
     line = Text(" · ".join(facts), _QUIET)
@@ -98,7 +102,10 @@ def headline(analysis: Mapping[str, Any]) -> RenderableType:
             sizes.append(" (not given)", "yellow")
     if len(known) > _MAX_DIMS:
         sizes.append(f"  and {len(known) - _MAX_DIMS} more", _QUIET)
-    lines: list[RenderableType] = [title, line]
+    lines: list[RenderableType] = [title]
+    if changed:
+        lines.append(Text.assemble(("with ", _QUIET), ", ".join(changed)))
+    lines.append(line)
     if sizes:
         lines.append(sizes)
     return Group(*lines)
@@ -131,16 +138,23 @@ def totals(analysis: Mapping[str, Any]) -> RenderableType:
 
 def formulas(analysis: Mapping[str, Any]) -> RenderableType | None:
     """The totals as formulas over the dims that nobody chose; None where every dim was given."""
-    free = [name for name, _, defaulted in text.dims(analysis) if defaulted]
     found = analysis.get("formulas") or {}
-    if not free or not found:
+    words = set(_WORD.findall(" ".join(map(str, found.values()))))
+    chosen = text.dims(analysis)
+    free = [name for name, _, defaulted in chosen if defaulted and name in words]
+    if not free:
         return None
+    # A size that decides which operators run, such as a batch of 1, is no variable of these formulas.
+    fixed = [
+        f"{name} = {size}" for name, size, defaulted in chosen if defaulted and name not in words
+    ]
+    condition = f", where {', '.join(fixed)}" if fixed else ""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style=_QUIET)
     table.add_column()
     for name, formula in found.items():
         table.add_row(name.replace("_", " "), plain(formula, 400))
-    return _section(f"For any {', '.join(free)}", table)
+    return _section(f"For any {', '.join(free)}{condition}", table)
 
 
 def footprint(analysis: Mapping[str, Any]) -> RenderableType | None:
@@ -261,7 +275,7 @@ def next_steps(analysis: Mapping[str, Any]) -> RenderableType | None:
         if step.get("detail"):
             body.append("\n" + text.sentence(step["detail"], 600))
         if step.get("command"):
-            body.append("\n" + plain(step["command"], 300), "cyan")
+            body.append("\n" + plain(step["command"], _LONGEST_COMMAND), "cyan")
         table.add_row(f"{position}.", body)
     return _section("What would help", table)
 
@@ -323,7 +337,7 @@ def _visible(node: Node, total: float, least: float) -> list[Node]:
     # One small module is named, unless it is nothing: a line for it is needed anyway.
     if len(hidden) == 1 and hidden[0].energy_j >= 1e-4 * total:
         shown, hidden = [*shown, *hidden], []
-    if hidden:
+    if sum(child.energy_j for child in hidden) > 0:
         what = "smaller modules" if len(hidden) > 1 else "smaller module"
         shown.append(_rest(f"{len(hidden)} {what}", hidden))
     own = own_energy_j(node)

@@ -1,4 +1,4 @@
-"""A cross-check as a terminal table: our FLOPs by operator beside other counters', and what each of them misses.
+"""A cross-check as a table: our FLOPs by operator beside other counters', and what each of them misses.
 
 Takes the JSON dict of a cross-check and nothing else.
 """
@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from energy_opt import units
-from energy_opt.report.escape import plain
+from energy_opt.report.escape import html_text, plain
 from energy_opt.report.widgets import Name, columns
 
 _SHORT = {
@@ -21,12 +22,13 @@ _SHORT = {
     "fvcore": "fvcore",
 }
 _EQUAL = 1e-3
+_UNIT = "FLOPs of matrix arithmetic, a multiply-add being 2"
 
 
 def render(found: Mapping[str, Any]) -> RenderableType:
     """The table and a sentence for every counter."""
     ran = [counter for counter in found["counters"] if "failed" not in counter]
-    heading = Text("Cross-check: FLOPs of matrix arithmetic, a multiply-add being 2", "bold")
+    heading = Text(f"Cross-check: {_UNIT}", "bold")
     table = columns(Name.column("  operator"), "ours", *(_short(c) for c in ran))
     for row in found["operators"]:
         cells = [_cell(row[counter["name"]], row["ours"]) for counter in ran]
@@ -35,14 +37,40 @@ def render(found: Mapping[str, Any]) -> RenderableType:
     table.add_row(Name("total", "  "), units.count(found["total"]), *totals)
     lines: list[RenderableType] = [heading, table]
     for counter in found["counters"]:
-        lines.append(
-            Text.assemble("  ", (f"{plain(counter['label'], 100)}: ", "bold"), says(counter, found))
-        )
-    lines += [
-        Text.assemble("  ", ("Note: ", "yellow"), (plain(note, 400), "dim"))
-        for note in found["notes"]
-    ]
+        said = Text.assemble((f"{plain(counter['label'], 100)}: ", "bold"), says(counter, found))
+        lines.append(Padding(said, (0, 0, 0, 2), expand=False))
+    for note in found["notes"]:
+        said = Text.assemble(("Note: ", "yellow"), (plain(note, 400), "dim"))
+        lines.append(Padding(said, (0, 0, 0, 2), expand=False))
     return Group(*lines)
+
+
+def page(found: Mapping[str, Any] | None) -> str:
+    """The same for the HTML report; empty where no cross-check was asked for."""
+    if not found:
+        return ""
+    ran = [counter for counter in found["counters"] if "failed" not in counter]
+    head = "".join(f"<th class=n>{html_text(_short(counter))}</th>" for counter in ran)
+    rows = [
+        (row["operator"], row["ours"], [row[c["name"]] for c in ran]) for row in found["operators"]
+    ]
+    rows.append(("total", found["total"], [counter["total"] for counter in ran]))
+    body = "".join(
+        f"<tr><td>{html_text(name, 60)}</td><td class=n>{html_text(units.count(ours))}</td>"
+        + "".join(_html_cell(flops, ours) for flops in theirs)
+        + "</tr>"
+        for name, ours, theirs in rows
+    )
+    said = [
+        f"<b>{html_text(c['label'], 100)}</b>: {html_text(says(c, found))}"
+        for c in found["counters"]
+    ]
+    said += [html_text(note, 400) for note in found["notes"]]
+    return (
+        f"<h2>Cross-check</h2><p class=quiet>{_UNIT}.</p><div class=scroll><table><thead><tr>"
+        f"<th>operator</th><th class=n>ours</th>{head}</tr></thead>{body}</table></div>"
+        f"<ul class=notes>{''.join(f'<li>{line}</li>' for line in said)}</ul>"
+    )
 
 
 def says(counter: Mapping[str, Any], found: Mapping[str, Any]) -> str:
@@ -85,7 +113,12 @@ def _short(counter: Mapping[str, Any]) -> str:
     return _SHORT.get(counter["name"], plain(counter["name"], 20))
 
 
-def _cell(theirs: float, ours: float) -> RenderableType:
+def _html_cell(theirs: float, ours: float) -> str:
+    shown = _cell(theirs, ours)
+    return f"<td class='n{' warn' * bool(shown.style)}'>{html_text(shown.plain)}</td>"
+
+
+def _cell(theirs: float, ours: float) -> Text:
     if ours and not theirs:
         return Text("missed", "bold yellow")
     style = "" if abs(theirs - ours) <= _EQUAL * max(theirs, ours) else "yellow"

@@ -13,7 +13,7 @@ from typing import Any
 
 from energy_opt import units
 from energy_opt.errors import EnergyOptError
-from energy_opt.report import figures, panels, tables, text
+from energy_opt.report import crosscheck, figures, panels, tables, text
 from energy_opt.report.escape import html_text, script_json
 
 
@@ -97,6 +97,7 @@ def _body(analysis: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
                 "The costliest first; click a heading to sort.",
                 panels.ops(analysis, total),
             ),
+            crosscheck.page(analysis.get("cross_check")),
             panels.small_print(analysis),
             _details(
                 "Sizes",

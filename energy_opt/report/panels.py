@@ -23,8 +23,9 @@ def heading(analysis: Mapping[str, Any]) -> str:
         for name, value in chips
         if value
     ]
+    found += [f"<span class=chip>{html_text(each)}</span>" for each in text.settings(analysis)]
     for name, value, defaulted in text.dims(analysis)[:24]:
-        mark = ' <em title="not given on the command line">not given</em>' if defaulted else ""
+        mark = ' <em title="nobody chose it">not given</em>' if defaulted else ""
         found.append(f"<span class=chip>{html_text(name)} = <b>{html_text(value)}</b>{mark}</span>")
     if device.get("assumed"):
         found.append("<span class=chip><em>no --device was given; this one was assumed</em></span>")
@@ -84,7 +85,7 @@ def advice(analysis: Mapping[str, Any]) -> str:
     for step in list(analysis.get("advice") or ())[:6]:
         amount = text.saving(step)
         command = (
-            f"<br><code>{html_text(step['command'], 300)}</code>" if step.get("command") else ""
+            f"<br><code>{html_text(step['command'], 2000)}</code>" if step.get("command") else ""
         )
         items.append(
             f"<li><b>{html_text(text.sentence(step.get('title'), 200))}</b>"

@@ -28,6 +28,7 @@ _DIM_ORIGIN = {
     "trip": "is how often a loop runs, which the file does not say; it was not given",
     "data": "depends on the input's values; it was not given",
 }
+_SETTING, _IN_MEMORY = " --set ", " in memory"
 BOUND_MEANING = {
     "compute": "arithmetic units are busy: fewer or narrower operations help",
     "memory": "waits for memory: fusing ops, smaller types and larger batches help",
@@ -36,12 +37,25 @@ BOUND_MEANING = {
 
 
 def model_name(analysis: Mapping[str, Any]) -> str:
-    """The model as the user named it, without folders."""
-    model = analysis.get("model") or {}
-    source = str(model.get("source") or model.get("name") or "model")
-    path, settings, more = source.partition(" --set ")
+    """The model as the user named it, without folders and settings; of a module in memory its class."""
+    path = _source(analysis).partition(_SETTING)[0].removesuffix(_IN_MEMORY)
     name = path.replace("\\", "/").rstrip("/").rpartition("/")[2] or path
-    return plain(name + settings + more, 120)
+    return plain(name, 120)
+
+
+def settings(analysis: Mapping[str, Any]) -> list[str]:
+    """The settings that changed a config, each as `key=value`."""
+    return [plain(part, 120) for part in _source(analysis).split(_SETTING)[1:]]
+
+
+def in_memory(analysis: Mapping[str, Any]) -> bool:
+    """Whether the model was an object of Python, so that no command line names it."""
+    return _source(analysis).endswith(_IN_MEMORY)
+
+
+def _source(analysis: Mapping[str, Any]) -> str:
+    model = analysis.get("model") or {}
+    return str(model.get("source") or model.get("name") or "model")
 
 
 def device_name(analysis: Mapping[str, Any]) -> str:
@@ -102,11 +116,12 @@ def assumptions(analysis: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"no --device was given, so {slug} was assumed; `energy-opt devices` lists them."
         )
+    how = "pass {}=N" if in_memory(analysis) else "set it with --dim {}=N"
     for name, value in free[:4]:
         known = info.get(name) or {}
         where = f" ({plain(known['where'], 80)})" if known.get("where") else ""
         why = _DIM_ORIGIN.get(str(known.get("origin")), "was not given")
-        lines.append(f"{name}{where} {why} and taken as {value}; set it with --dim {name}=N.")
+        lines.append(f"{name}{where} {why} and taken as {value}; {how.format(name)}.")
     if len(free) > 4:
         names = ", ".join(name for name, _ in free[4:16]) + (", …" if len(free) > 16 else "")
         lines.append(

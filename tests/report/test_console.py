@@ -152,3 +152,44 @@ def test_an_empty_model_has_a_report() -> None:
     )
     assert "0 J" in text
     assert "nan" not in text
+
+
+def test_settings_stand_below_the_title_and_are_never_cut(bert: dict[str, Any]) -> None:
+    keys = [f"number_of_things_{i}={i}" for i in range(12)]
+    bert["model"]["source"] = " --set ".join(["models/hf/bert", *keys])
+    lines = shown(bert).splitlines()
+    assert lines[0] == "bert on NVIDIA T4"
+    text = " ".join(shown(bert).split())
+    assert f"with {', '.join(keys)}" in text
+
+
+def test_the_command_of_an_advice_is_whole(bert: dict[str, Any]) -> None:
+    command = "energy-opt analyze hf:llama " + " ".join(f"--set key_{i}={i}" for i in range(60))
+    bert["advice"] = [{"title": "do this", "command": command}]
+    assert command in " ".join(shown(bert).split())
+
+
+def test_formulas_name_the_dims_that_are_in_them_and_those_that_are_fixed(
+    bert: dict[str, Any],
+) -> None:
+    # At batch = 1 other operators run than elsewhere: these formulas hold for no other batch.
+    bert["dims"] = {"batch": 1, "seq": 128}
+    bert["dims_info"] = {name: {"defaulted": True} for name in ("batch", "seq")}
+    bert["formulas"] = {"matmul_flops": "16*seq**2", "bytes_read": "4*batch_norm + seq"}
+    assert "For any seq, where batch = 1" in shown(bert)
+
+
+def test_modules_that_cost_nothing_have_no_line(bert: dict[str, Any]) -> None:
+    free = {name: 0.0 for name in bert["modules"][0] if isinstance(bert["modules"][0][name], float)}
+    bert["modules"].append({**bert["modules"][-1], **free, "path": "dropout", "type": "Dropout"})
+    top = section(shown(bert), "Where the energy goes")
+    assert not any("0 J" in line for line in top)
+
+
+def test_a_module_in_memory_has_no_options_of_a_command_line(bert: dict[str, Any]) -> None:
+    bert["model"]["source"], bert["advice"] = "Net in memory", []
+    for info in bert["dims_info"].values():
+        info["defaulted"] = True
+    text = " ".join(shown(bert).split())
+    assert text.startswith("Net on NVIDIA T4")
+    assert "pass batch=N" in text and "--dim" not in text

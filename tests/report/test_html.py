@@ -208,3 +208,39 @@ def test_without_plotly_the_error_says_what_to_install(
 def test_a_part_may_be_missing(bert: dict[str, Any], missing: str) -> None:
     del bert[missing]
     assert "bert-base.onnx" in html.render(bert)
+
+
+def test_a_cross_check_is_on_the_page_with_what_was_missed(bert: dict[str, Any]) -> None:
+    name = "<b>lstm"
+    bert["cross_check"] = {
+        "total": 10.0,
+        "operators": [{"operator": name, "ours": 10.0, "fvcore": 0.0}],
+        "counters": [
+            {
+                "name": "fvcore",
+                "label": "fvcore on CPU tensors",
+                "total": 0.0,
+                "missed": [name],
+                "different": [],
+                "printed": 0.0,
+                "printed_unit": "MACs",
+                "printed_other": {},
+            },
+            {"name": "flop_counter", "label": "FlopCounterMode", "failed": "no <such> device"},
+        ],
+        "notes": ["a <note>"],
+    }
+    text = html.render(bert)
+    assert "<h2>Cross-check</h2>" in text
+    assert "counts nothing for &lt;b&gt;lstm (100 % of our FLOPs)" in text
+    assert "could not run this model (no &lt;such&gt; device)" in text
+    assert "<td class='n warn'>missed</td>" in text
+    assert "<b>lstm" not in text and "<note>" not in text
+
+
+def test_settings_are_chips_beside_the_title(bert: dict[str, Any]) -> None:
+    bert["model"]["source"] = "hf:bert --set num_hidden_layers=6 --set hidden_act=<b>"
+    text = html.render(bert, full=False)
+    assert "<h1>hf:bert <span>" in text
+    assert "<span class=chip>num_hidden_layers=6</span>" in text
+    assert "<span class=chip>hidden_act=&lt;b&gt;</span>" in text

@@ -54,9 +54,11 @@ def test_advice_for_a_config_is_a_command_with_its_settings() -> None:
     found = eo.analyze("hf:bert", settings=settings, device="t4", seq=16)
     words = shlex.split(found.advice[0]["command"])
     assert words[:5] == ["energy-opt", "analyze", "hf:bert", "--set", "num_hidden_layers=1"]
-    assert text.model_name(found.to_dict()).startswith("hf:bert --set num_hidden_layers=1")
+    assert text.model_name(found.to_dict()) == "hf:bert"
+    assert text.settings(found.to_dict()) == [f"{key}={value}" for key, value in settings.items()]
 
 
 def test_a_module_shows_itself_in_a_notebook() -> None:
     page = eo.analyze(module(), torch.zeros(4, 64))._repr_html_()
-    assert "Sequential in memory" in page
+    assert "<h1>Sequential <span>on NVIDIA T4" in page
+    assert "pass batch=N" in page and "--dim" not in page  # no command line names this model
