@@ -8,7 +8,7 @@ from __future__ import annotations
 from energy_opt.ir.op import Op, Work
 from energy_opt.ir.rules.arguments import given
 from energy_opt.ir.rules.aten.names import aten
-from energy_opt.ir.rules.formulas import elements, nbytes, per_input, per_output
+from energy_opt.ir.rules.formulas import elements, moved, nbytes, per_input, per_output
 from energy_opt.ir.rules.norm import LAYER_NORM, RMS_NORM
 
 BATCH_NORM = 2
@@ -68,7 +68,12 @@ def batch_norm_training(op: Op) -> Work:
 
 
 aten("norm", "batch_norm_stats batch_norm_update_stats")(per_input(STATISTICS))
-aten("norm", "batch_norm_gather_stats batch_norm_gather_stats_with_counts")(per_input(0))
+
+
+@aten("norm", "batch_norm_gather_stats batch_norm_gather_stats_with_counts")
+def gathered_statistics(op: Op) -> Work:
+    """Statistics of several devices joined; the input only names the type."""
+    return moved(nbytes(*op.inputs[1:]), nbytes(*op.outputs))
 
 
 @aten("norm", "_weight_norm _weight_norm_interface")

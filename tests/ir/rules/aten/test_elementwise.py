@@ -75,6 +75,43 @@ CASES = [
     case(A + "threshold_backward", "2,3 2,3 -> 2,3", 0, 6, 48, 24, threshold=0),
     # product, sum, difference, product
     case(A + "_softmax_backward_data", "2,3 2,3 -> 2,3", 0, 24, 48, 24, dim=1),
+    case(A + "relu", "2,3 -> 2,3", 0, 6, 24, 24),
+    # two comparisons, add
+    case(A + "softshrink", "2,3 -> 2,3", 0, 18, 24, 24),
+    # 5 and the mask
+    case(A + "_masked_softmax", "2,3 bool:2,3 -> 2,3", 0, 36, 30, 24),
+    # compare, multiply; in training a slope is drawn
+    case(A + "rrelu_with_noise", "2,3 2,3 -> 2,3", 0, 12, 24, 24),
+    case(A + "rrelu_with_noise", "2,3 2,3 -> 2,3", 0, 24, 24, 24, training=1),
+    # divide, round
+    case(A + "floor_divide", "2,3 2,3 -> 2,3", 0, 12, 48, 24),
+    # |a - b| <= atol + rtol * |b|
+    case(A + "isclose", "2,3 2,3 -> bool:2,3", 0, 36, 48, 6),
+    case(A + "allclose", "2,3 2,3 ->", 0, 36, 48, 0),
+    case(A + "equal", "2,3 2,3 ->", 0, 6, 48, 0),
+    case(A + "special_hermite_polynomial_h", "2,3 -> 2,3", 0, 6, 24, 24, n=3),
+    # a difference and a division of each
+    case(A + "gradient", "2,3 -> 2,3 2,3", 0, 24, 24, 48),
+    # neighbours summed, scaled, accumulated
+    case(A + "trapezoid", "2,5 -> 2", 0, 30, 40, 8),
+    # 2, 3 and 4 for each of 6 + 4 elements; the greatest of each list
+    case(A + "_foreach_addcmul", "2,3 4 2,3 4 2,3 4 -> 2,3 4", 0, 20, 120, 40, self=2),
+    case(A + "_foreach_lerp", "2,3 4 2,3 4 -> 2,3 4", 0, 30, 80, 40, self=2, weight=0.5),
+    case(A + "_foreach_sigmoid", "2,3 4 -> 2,3 4", 0, 40, 40, 40, self=2),
+    case(A + "_foreach_max", "2,3 4 -> () ()", 0, 10, 40, 8, self=2),
+    # compare, multiply
+    case(
+        A + "_amp_foreach_non_finite_check_and_unscale_",
+        "2,3 4 () () ->",
+        *(0, 20, 48, 40),
+        self=2,
+        in_place=1,
+    ),
+    case(A + "_amp_update_scale_", "() i32:() () -> ()", 0, 2, 12, 4),
+    # decayed gradient 2, square and sum 2, root and epsilon 2, step 3
+    case(A + "_fused_adagrad_", "2,3 2,3 2,3 () ->", 0, 54, 76, 72, self=1),
+    # decayed gradient 2, momentum 3, step 2
+    case(A + "_fused_sgd_", "2,3 2,3 2,3 ->", 0, 42, 72, 72, self=1),
 ]
 
 

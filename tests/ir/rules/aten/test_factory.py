@@ -21,6 +21,8 @@ CASES = [
     case(A + "empty_like", "2,6 -> 2,6", 0, 0, 0, 0),
     case(A + "item", "() ->", 0, 0, 4, 0),
     case(A + "_assert_async", "bool:() ->", 0, 0, 0, 0),
+    # its bodies are rows of their own
+    case("higher_order::cond", "bool:() 2,3 -> 2,3", 0, 0, 0, 0),
     # log-softmax of 10 scores, 3 per label
     case(A + "cross_entropy_loss", "2,5 i64:2 -> ()", 0, 56, 56, 4),
     # probabilities of every class: a product and a sum each
@@ -37,6 +39,30 @@ CASES = [
     case(A + "quantize_per_tensor", "2,6 -> i8:2,6", 0, 48, 48, 12, scale=0.1, zero_point=0),
     # quantise and dequantise
     case(A + "fake_quantize_per_tensor_affine", "2,6 -> 2,6", 0, 72, 48, 48),
+    # and a power; two cosines, 4 products and a difference
+    case(A + "logspace", "-> 8", 0, 24, 0, 32),
+    case(A + "blackman_window", "-> 8", 0, 56, 0, 32),
+    # logarithm, subtract, multiply; subtract, absolute, compare, square, scale; and the sum
+    case(A + "kl_div", "2,5 2,5 -> ()", 0, 40, 80, 4, reduction=1),
+    case(A + "smooth_l1_loss", "2,5 2,5 -> ()", 0, 60, 80, 4, reduction=1),
+    # subtract, add, maximum, sum
+    case(A + "multi_margin_loss", "2,5 i64:2 -> ()", 0, 40, 40 + 16, 4),
+    # two distances of 4 each
+    case(A + "triplet_margin_loss", "2,5 2,5 2,5 -> ()", 0, 80, 120, 4),
+    # three dot products
+    case(A + "cosine_embedding_loss", "2,5 2,5 2 -> ()", 0, 60, 88, 4),
+    # min and max, then quantised; the range alone
+    case(A + "quantize_per_tensor_dynamic", "2,6 -> i8:2,6", 0, 72, 48, 12),
+    case(A + "_choose_qparams_per_tensor", "2,6 ->", 0, 24, 48, 0),
+    case(A + "int_repr", "i8:2,6 -> i8:2,6", 0, 0, 12, 12),
+    # quantise and dequantise; both ends compared for the mask, or the range found first
+    case(A + "_fake_quantize_learnable_per_tensor_affine", "2,6 1 1 -> 2,6", 0, 72, 56, 48),
+    case(A + "fake_quantize_per_tensor_affine_cachemask", "2,6 -> 2,6 bool:2,6", 0, 96, 48, 60),
+    case(
+        A + "_fused_moving_avg_obs_fq_helper",
+        "2,6 i64:1 i64:1 1 1 1 1 -> 2,6 bool:2,6",
+        *(0, 96, 48 + 16 + 16, 60),
+    ),
 ]
 
 

@@ -52,6 +52,18 @@ CASES = [
     case(A + "one_hot", "i64:5 -> i64:5,10", 0, 0, 40, 400),
     # zeros of 9 by 4, then 10 rows of 4 added: gradients and the rows they meet are read
     case(A + "embedding_dense_backward", "2,5,4 i64:2,5 -> 9,4", 0, 40, 320 + 80, 160 + 144),
+    # 3 rows of 4: square, sum, multiply
+    case(A + "embedding_renorm_", "9,4 i64:3 -> 9,4", 0, 36, 48 + 24, 48, in_place=1),
+    # a copy of 36, then 12 values added to what they meet
+    case(
+        A + "_unsafe_masked_index_put_accumulate",
+        "9,4 bool:3,4 i64:3 3,4 -> 9,4",
+        *(0, 12, 144 + 12 + 24 + 48 + 48, 144 + 48),
+        indices=1,
+    ),
+    case(A + "put_", "9,4 i64:3 3 -> 9,4", 0, 0, 24 + 12, 12, in_place=1),
+    # 3 elements
+    case(A + "fill_diagonal_", "4,3 -> 4,3", 0, 0, 0, 12, fill_value=0, in_place=1),
 ]  # fmt: skip
 
 

@@ -33,6 +33,22 @@ CASES = [
     case(A + "linalg_norm", "6,3 -> ()", 0, 37, 72, 4),
     case(A + "linalg_matrix_norm", "6,3 -> ()", 0, 37, 72, 4, ord="fro", dim=(-2, -1)),
     case(A + "linalg_matrix_norm", "6,3 -> ()", 0, 180, 72, 4, ord=2, dim=(-2, -1)),
+    # 2/3 n^3 and n^3 / 3 for 5 matrices of 6 by 6; 2/3 n^3 from a factor
+    case(A + "linalg_lu", "5,6,6 -> 5,6,6 5,6,6 5,6,6", 0, 720, 720, 2160),
+    case(A + "linalg_ldl_factor", "5,6,6 -> 5,6,6 i32:5,6", 0, 360, 720, 720 + 120),
+    case(A + "cholesky_inverse", "6,6 -> 6,6", 0, 144, 144, 144),
+    case(A + "lu_unpack", "3,3 i32:3 -> 3,3 3,3 3,3", 0, 0, 36 + 12, 108),
+    # 4/3, 10 and 25 n^3
+    case(A + "linalg_eigvalsh", "3,3 -> 3", 0, 36, 36, 12),
+    case(A + "linalg_eigvals", "3,3 -> c64:3", 0, 270, 36, 24),
+    case(A + "linalg_eig", "3,3 -> c64:3 c64:3,3", 0, 675, 36, 96),
+    # 6 products of 2 * 27, a solution of 8/3 * 27
+    case(A + "linalg_matrix_exp", "3,3 -> 3,3", 0, 324 + 72, 36, 36),
+    # 2 * 36 for each of 2 sides
+    case(A + "linalg_lu_solve", "6,6 i32:6 6,2 -> 6,2", 0, 144, 144 + 24 + 48, 48),
+    # as R: 90; 3 reflectors met by 12 elements, 4 each
+    case(A + "linalg_householder_product", "6,3 3 -> 6,3", 0, 90, 84, 72),
+    case(A + "ormqr", "6,3 3 6,2 -> 6,2", 0, 144, 72 + 12 + 48, 48),
 ]
 
 

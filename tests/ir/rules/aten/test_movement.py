@@ -35,6 +35,8 @@ CASES = [
     case(A + "unbind_copy", "2,3 -> 3 3", 0, 0, 24, 24),
     # zeros of 9 by 3, 2 by 3 of them written again
     case(A + "slice_backward", "2,3 -> 9,3", 0, 0, 24, 24 + 108),
+    # 6 rows of 4 into a batch of 2 by 5
+    case(A + "to_padded_tensor", "6,4 -> 2,5,4", 0, 0, 96, 160),
 ]
 
 VIEWS = """

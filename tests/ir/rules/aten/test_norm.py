@@ -38,6 +38,16 @@ CASES = [
         "2,3 2,3 2,1 2,1 3 3 -> 2,3 3 3",
         *(0, 78, 24 + 24 + 16 + 24, 24 + 24),
     ),
+    case(A + "_batch_norm_with_update", "2,3,4 3 3 3 3 -> 2,3,4 3 3 0", 0, 168, 96 + 48, 96 + 24),
+    # sum, square, sum; joining them reads them alone
+    case(A + "batch_norm_stats", "2,3,4 -> 3 3", 0, 72, 96, 24),
+    case(A + "batch_norm_gather_stats", "2,3,4 2,3 2,3 3 3 -> 3 3", 0, 0, 48 + 24, 24),
+    # 72 sums of a bias, 24 queries scaled
+    case(
+        A + "_transform_bias_rescale_qkv",
+        "2,3,12 12 -> 2,2,3,2 2,2,3,2 2,2,3,2",
+        *(0, 96, 288 + 48, 288),
+    ),
 ]
 
 

@@ -44,6 +44,7 @@ CASES = [
     ),
     # 2x2 samples of 7, and their sum
     case("torchvision::roi_align", "1,2,8,8 3,5 -> 3,2,2,2", 0, 32 * 24, 572, 96, sampling_ratio=2),
+    case("torchvision::roi_pool", "1,2,8,8 3,5 -> 3,2,2,2 i32:3,2,2,2", 0, 24, 512 + 60, 192),
 ]  # fmt: skip
 
 

@@ -29,6 +29,15 @@ CASES = [
     case(A + "multinomial", "2,8 -> i64:2,5", 0, 48 + 30, 64, 80),
     # draw, 3 levels
     case(A + "randperm", "-> i64:8", 0, 40, 0, 64),
+    # scale, shift; a normal and exp; log, divide; log, divide, round up and a bound
+    case(A + "_philox_uniform_", "2,6 i64:2 -> 2,6", 0, 24, 0, 48),
+    case(A + "log_normal_", "2,6 -> 2,6", 0, 84, 0, 48),
+    case(A + "exponential_", "2,6 -> 2,6", 0, 24, 0, 48),
+    case(A + "geometric_", "2,6 -> 2,6", 0, 48, 0, 48),
+    # one round of rejection
+    case(A + "poisson", "2,6 -> 2,6", 0, 72, 48, 48),
+    case(A + "_sobol_engine_draw", "i64:2 i64:2,30 -> 5,2 i64:2", 0, 20, 16 + 480, 40 + 16),
+    case(A + "_fill_mem_eff_dropout_mask_", "2,6 -> 2,6", 0, 24, 0, 48, in_place=1),
 ]
 
 

@@ -39,6 +39,20 @@ CASES = [
     case(A + "_pdist_forward", "4,5 -> 6", 0, 96, 80, 24, p=2),
     # 9 products of rows of 5
     case(A + "cov", "3,5 -> 3,3", 0, 90, 60, 36),
+    case(A + "segment_reduce", "6 i64:2 -> 2", 0, 6, 40, 8),
+    # compare, add; a division
+    case(A + "count_nonzero", "2,3 -> i64:()", 0, 12, 24, 8),
+    case(A + "nanmean", "2,3 -> ()", 0, 13, 24, 4),
+    # square, sum; root
+    case(A + "frobenius_norm", "2,3 -> ()", 0, 13, 24, 4),
+    # subtract, scale, add
+    case(A + "histc", "2,3 -> 10", 0, 18, 24, 40),
+    # subtract, power, sum; root
+    case(A + "dist", "2,3 2,3 -> ()", 0, 19, 48, 4, p=2),
+    # 4 * 24; a division, a root and a mean for each of 6
+    case(A + "std_mean", "2,3,4 -> 2,3 2,3", 0, 96 + 18, 96, 48, dim=(2,)),
+    # square, sum, multiply
+    case(A + "renorm", "2,3 -> 2,3", 0, 18, 24, 24, p=2),
 ]
 
 

@@ -25,6 +25,11 @@ CASES = [
     case(A + "bucketize", "8 -> i64:()", 0, 3, 32, 8, self=0.5),
     # a sort of 4 boxes, an overlap of 12 each
     case("torchvision::nms", "4,4 4 -> i64:p", 0, 8 + 48, 80, "8*p", iou_threshold=0.5),
+    # each compared with the one before
+    case(A + "unique_consecutive", "i64:8 -> i64:4 i64:8 i64:4", 0, 8, 64, 128),
+    # 2 levels of 4 bins and a sum; least and greatest
+    case(A + "histogram", "8 -> 4 5", 0, 24, 32, 16 + 20),
+    case(A + "_histogramdd_bin_edges", "8,2 -> 5 5", 0, 32, 64, 40),
 ]
 
 
