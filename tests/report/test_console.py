@@ -192,4 +192,5 @@ def test_a_module_in_memory_has_no_options_of_a_command_line(bert: dict[str, Any
         info["defaulted"] = True
     text = " ".join(shown(bert).split())
     assert text.startswith("Net on NVIDIA T4")
-    assert "pass batch=N" in text and "--dim" not in text
+    assert "pass batch=N" in text
+    assert "--dim" not in text

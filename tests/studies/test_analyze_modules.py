@@ -61,4 +61,5 @@ def test_advice_for_a_config_is_a_command_with_its_settings() -> None:
 def test_a_module_shows_itself_in_a_notebook() -> None:
     page = eo.analyze(module(), torch.zeros(4, 64))._repr_html_()
     assert "<h1>Sequential <span>on NVIDIA T4" in page
-    assert "pass batch=N" in page and "--dim" not in page  # no command line names this model
+    assert "pass batch=N" in page
+    assert "--dim" not in page
