@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import onnx_ir
 import torch
-
-from energy_opt.ir.op import Op, Tensor
 
 F32, I64 = torch.float32, torch.int64
 C64 = torch.complex64
@@ -334,58 +331,3 @@ CALLS: list[tuple[str, tuple[Any, ...]]] = [
     ("sym_size.int", (f(2, 3), 0)),
 ]
 """Overload (the default one is left out) and arguments, those by name as a dictionary at the end."""
-
-
-class Called:
-    """A call: the op as rules see it, and whether its result only gives memory another name."""
-
-    def __init__(self, name: str, arguments: tuple[Any, ...]) -> None:
-        packet, _, overload = name.partition(".")
-        function = getattr(getattr(torch.ops.aten, packet), overload or "default")
-        named = arguments[-1] if isinstance(arguments[-1], dict) else {}
-        arguments = arguments[: len(arguments) - bool(named)]
-        tensors: list[Any] = []
-        attributes: dict[str, Any] = {}
-        writes = False
-        for index, argument in enumerate(function._schema.arguments):
-            value = named.get(argument.name, argument.default_value)
-            value = arguments[index] if index < len(arguments) else value
-            writes |= argument.alias_info is not None and argument.alias_info.is_write
-            if "Tensor" not in str(argument.type) or isinstance(value, (int, float)):
-                if value is not None:
-                    attributes[argument.name] = _plain(value)
-            elif isinstance(value, list):
-                attributes[argument.name] = len(value)
-                tensors += value
-            else:
-                tensors.append(value)
-        while tensors and tensors[-1] is None:
-            tensors.pop()
-        inputs = tuple(_tensor(value) for value in tensors)
-        results = _flat(function(*arguments, **named))
-        memory = {value.untyped_storage().data_ptr() for value in tensors if value is not None}
-        shared = [value.untyped_storage().data_ptr() in memory for value in results]
-        self.is_view = bool(results) and all(shared) and not writes
-        attributes |= {"is_view": int(self.is_view), "in_place": int(writes)}
-        outputs = tuple(tensor for value in results if (tensor := _tensor(value)) is not None)
-        self.op = Op("aten", packet, 1, inputs, outputs, attributes)
-
-
-def _flat(value: Any) -> list[Any]:
-    if isinstance(value, (list, tuple)):
-        return [tensor for item in value for tensor in _flat(item)]
-    return [value] if isinstance(value, torch.Tensor) else []
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (bool, int, float, str)):
-        return int(value) if isinstance(value, bool) else value
-    return tuple(value) if isinstance(value, list) else str(value)
-
-
-def _tensor(value: Any) -> Tensor | None:
-    if value is None:
-        return None
-    name = str(value.dtype).removeprefix("torch.").upper()
-    dtype = {"FLOAT32": "FLOAT", "FLOAT64": "DOUBLE"}.get(name, name)
-    return Tensor(tuple(value.shape), onnx_ir.DataType[dtype])

@@ -1,4 +1,4 @@
-"""Ops as PyTorch itself makes them: called on the meta device, their arguments bound by schema."""
+"""Real calls of PyTorch's operators: the op as rules see it, its arguments bound as the front-end binds them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,13 @@ from typing import Any
 
 import onnx_ir
 import torch
+from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
+from energy_opt.frontend.pytorch.schema import Schema
 from energy_opt.ir.op import Op, Tensor
 
-DTYPES = {
-    torch.float32: onnx_ir.DataType.FLOAT,
-    torch.float16: onnx_ir.DataType.FLOAT16,
-    torch.bfloat16: onnx_ir.DataType.BFLOAT16,
-    torch.float8_e4m3fn: onnx_ir.DataType.FLOAT8E4M3FN,
-    torch.uint64: onnx_ir.DataType.UINT64,
-    torch.int64: onnx_ir.DataType.INT64,
-    torch.int32: onnx_ir.DataType.INT32,
-    torch.int8: onnx_ir.DataType.INT8,
-    torch.uint8: onnx_ir.DataType.UINT8,
-    torch.bool: onnx_ir.DataType.BOOL,
-}
+_DTYPES = {"FLOAT32": "FLOAT", "FLOAT64": "DOUBLE", "FLOAT8_E4M3FN": "FLOAT8E4M3FN"}
 
 
 def meta(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -29,35 +20,38 @@ def meta(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     return torch.empty(shape, dtype=dtype, device="meta")
 
 
-def called(function: Any, *args: Any, **kwargs: Any) -> tuple[Op, int]:
-    """The op of a call of `torch.ops.aten.name.overload`, and the FLOPs that FlopCounterMode counts for it."""
-    with FlopCounterMode(display=False) as counter:
-        result = function(*args, **kwargs)
-    schema = function._schema
-    inputs: list[Tensor | None] = []
-    attributes: dict[str, Any] = {}
-    for index, argument in enumerate(schema.arguments):
-        given = (
-            args[index] if index < len(args) else kwargs.get(argument.name, argument.default_value)
+class Called:
+    """A call of `torch.ops.aten.name.overload` that was made.
+
+    `op` is what rules see, `is_view` whether its results only give memory another name, `flops` what torch's
+    FlopCounterMode counts for it.
+    """
+
+    def __init__(self, function: Any, *args: Any, **kwargs: Any) -> None:
+        schema = Schema(function)
+        tensors, values, _ = schema.bind(args, kwargs, torch.is_tensor)
+        memory = {_memory(tensor) for tensor in tensors if tensor is not None}
+        with FlopCounterMode(display=False) as counter:
+            result = function(*args, **kwargs)
+        self.flops = counter.get_total_flops()
+        results = [value for value in pytree.tree_leaves(result) if torch.is_tensor(value)]
+        self.is_view = (
+            bool(results) and not schema.writes and memory.issuperset(map(_memory, results))
         )
-        if "Tensor" in str(argument.type):
-            if isinstance(given, (list, tuple)):
-                attributes[argument.name] = len(given)
-                inputs += [_tensor(item) for item in given]
-            else:
-                inputs.append(_tensor(given))
-        elif given is not None:
-            value = tuple(given) if isinstance(given, list) else given
-            attributes[argument.name] = int(value) if isinstance(value, bool) else value
-    while inputs and inputs[-1] is None:
-        inputs.pop()
-    results = result if isinstance(result, (list, tuple)) else (result,)
-    outputs = tuple(tensor for item in results if (tensor := _tensor(item)) is not None)
-    domain, _, name = schema.name.partition("::")
-    return Op(domain, name, 1, tuple(inputs), outputs, attributes), counter.get_total_flops()
+        attributes = {
+            name: int(value) if isinstance(value, bool) else value
+            for name, value in schema.attributes(values).items()
+        }
+        attributes |= {"is_view": int(self.is_view), "in_place": int(schema.writes)}
+        inputs = tuple(None if tensor is None else _tensor(tensor) for tensor in tensors)
+        outputs = tuple(map(_tensor, results))
+        self.op = Op(schema.domain, schema.name, 1, inputs, outputs, attributes)
 
 
-def _tensor(value: Any) -> Tensor | None:
-    if not isinstance(value, torch.Tensor):
-        return None
-    return Tensor(tuple(value.shape), DTYPES[value.dtype])
+def _memory(tensor: Any) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _tensor(tensor: Any) -> Tensor:
+    name = str(tensor.dtype).removeprefix("torch.").upper()
+    return Tensor(tuple(tensor.shape), onnx_ir.DataType[_DTYPES.get(name, name)])

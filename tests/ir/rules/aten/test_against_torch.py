@@ -11,7 +11,7 @@ from tests.ir.rules.table import work_of
 
 torch = pytest.importorskip("torch")
 
-from tests.ir.rules.aten.real import called, meta  # noqa: E402
+from tests.ir.rules.aten.real import Called, meta  # noqa: E402
 
 aten = torch.ops.aten
 Q, KV = (2, 8, 5, 16), (2, 8, 7, 16)
@@ -129,8 +129,8 @@ CALLS: dict[str, tuple[Any, ...]] = {
 @pytest.mark.parametrize("name", CALLS)
 def test_products_are_what_torch_counts(name: str) -> None:
     function, *args = CALLS[name]
-    op, counted = called(function, *args)
-    assert work_of(op).matmul_flops == counted > 0
+    call = Called(function, *args)
+    assert work_of(call.op).matmul_flops == call.flops > 0
 
 
 MISSED: dict[str, tuple[int, tuple[Any, ...]]] = {
@@ -151,8 +151,8 @@ MISSED: dict[str, tuple[int, tuple[Any, ...]]] = {
 @pytest.mark.parametrize("name", MISSED)
 def test_what_torch_misses_is_counted(name: str) -> None:
     expected, (function, *args) = MISSED[name]
-    op, counted = called(function, *args)
-    assert (counted, work_of(op).matmul_flops) == (0, expected)
+    call = Called(function, *args)
+    assert (call.flops, work_of(call.op).matmul_flops) == (0, expected)
 
 
 def test_every_rule_is_for_an_operator_that_torch_has() -> None:

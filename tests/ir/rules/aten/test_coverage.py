@@ -12,7 +12,8 @@ from tests.ir.rules.table import op_of, work_of
 
 torch = pytest.importorskip("torch")
 
-from tests.ir.rules.aten.calls import CALLS, Called  # noqa: E402
+from tests.ir.rules.aten.calls import CALLS  # noqa: E402
+from tests.ir.rules.aten.real import Called  # noqa: E402
 
 
 def overloads(name: str) -> list[Any]:
@@ -95,7 +96,10 @@ def test_an_operator_in_place_has_a_rule_where_the_other_has_one() -> None:
 
 @pytest.mark.parametrize(("name", "arguments"), CALLS, ids=[name for name, _ in CALLS])
 def test_a_real_call_is_priced(name: str, arguments: tuple[Any, ...]) -> None:
-    call = Called(name, arguments)
+    packet, _, overload = name.partition(".")
+    named = arguments[-1] if isinstance(arguments[-1], dict) else {}
+    function = getattr(getattr(torch.ops.aten, packet), overload or "default")
+    call = Called(function, *arguments[: len(arguments) - bool(named)], **named)
     signature = price(call.op)
     assert signature.modelled
     assert (signature.kind == "view") == call.is_view
