@@ -19,9 +19,8 @@ def assign_trips(graph: Graph) -> None:
     """Write trip counts and branches into the nodes of control flow."""
     notes: list[str] = []
     reader = Reader(graph)
-    for node in reversed(
-        list(graph.nodes())
-    ):  # inner ones first: an outer branch is weighed by what is in it
+    # inner ones first: an outer branch is weighed by what is in it
+    for node in reversed(list(graph.nodes())):
         if not subgraphs(node):
             continue
         if node.op_type in BRANCHING:

@@ -150,9 +150,8 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 def _quiet() -> Iterator[None]:
     """torch also writes to stderr what it raises, at length: tracebacks, and the graph up to there."""
     before = logging.root.manager.disable
-    logging.disable(
-        logging.CRITICAL
-    )  # its loggers, some of them made on the way, have handlers of their own
+    # its loggers, some of them made on the way, have handlers of their own
+    logging.disable(logging.CRITICAL)
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             yield

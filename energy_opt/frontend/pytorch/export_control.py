@@ -29,11 +29,9 @@ def read_control(reader: Reader, node: Node) -> Any:
         return known(reader, node, args)
     if name.startswith("auto_functionalized") or name == "out_dtype":
         function = args[0]
-        rest, kwargs = (
-            args[1:],
-            {k: v for k, v in reader.value(dict(node.kwargs)).items() if k[0] != "_"},
-        )
-        return reader.call(node, function, rest, kwargs, node.meta.get("val"))
+        named = reader.value(dict(node.kwargs)).items()
+        kwargs = {key: value for key, value in named if not key.startswith("_")}
+        return reader.call(node, function, args[1:], kwargs, node.meta.get("val"))
     bodies = [value for value in args if isinstance(value, GraphModule)]
     if len(bodies) == 1:
         return _in_line(reader, node, args)

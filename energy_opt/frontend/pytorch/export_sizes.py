@@ -68,9 +68,8 @@ class Sizes:
         if not expression.args:
             return expression
         name = expression.func.__name__
-        if (
-            name == "Where"
-        ):  # which one holds depends on sizes: the larger, as for the branches of control flow
+        if name == "Where":
+            # which one holds depends on sizes: the larger, as for the branches of control flow
             parts = [self._plain(part, size) for part in expression.args[1:]]
             return sympy.Max(*parts)
         if isinstance(expression, sympy.logic.boolalg.Boolean) or name in _OPAQUE:

@@ -47,9 +47,8 @@ def scoped(graph: GraphModule) -> nn.Module:
     kinds = {place[0]: place[1] for place in found.values() if place is not None}
     if not kinds:
         return graph
-    twin = copy.copy(
-        graph
-    )  # shares leaves and weights; what holds them is new, and so is its class
+    # shares leaves and weights; what holds them is new, and so is its class
+    twin = copy.copy(graph)
     type(twin).__name__ = type(graph).__name__
     scopes: dict[str, nn.Module] = {}
     leaves = {str(node.target) for node in graph.graph.nodes if node.op == "call_module"}

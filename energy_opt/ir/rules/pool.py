@@ -78,9 +78,8 @@ def resize(op: Op) -> Work:
     x, y = op.x.dims, op.y.dims
     changed = sum(1 for before, after in zip(x, y, strict=False) if before != after)
     flops = interpolation(text(op, "mode", "nearest"), changed)
-    smaller = all(isinstance(d, int) for d in (*x, *y)) and product(y) < product(
-        x
-    )  # integers: they compare
+    numbers = all(isinstance(dim, int) for dim in (*x, *y))  # which compare
+    smaller = numbers and product(y) < product(x)
     sampled = flops == 0 and smaller
     read = nbytes(op.y) if sampled else nbytes(op.x)
     return Work(
