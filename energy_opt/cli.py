@@ -126,9 +126,9 @@ def analyze(
 
     if cross_check and format is Format.csv:
         raise UsageError("--cross-check is a table of its own: use --format table or json")
-    checked = eo.cross_check(model, settings=changed, dims=dims).to_dict() if cross_check else None
     estimate = eo.analyze(
-        eo.load(model, settings=changed) if changed else eo.load(model),
+        model,
+        settings=changed or None,
         device=device if device is not None else DEFAULT_DEVICE,
         runtime=runtime,
         precision=precision,
@@ -139,8 +139,8 @@ def analyze(
     answer["device"]["assumed"] = device is None
     if region is not None or requests is not None or pue is not None:
         answer["footprint"] = estimate.footprint(region or "world", requests or 1, pue)
-    if checked is not None:
-        answer["cross_check"] = checked
+    if cross_check:
+        answer["cross_check"] = eo.cross_check(model, settings=changed, dims=dims).to_dict()
     if html is not None:
         from energy_opt.files import write_whole
         from energy_opt.report import html as page

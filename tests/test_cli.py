@@ -48,7 +48,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
         return SimpleNamespace(to_dict=lambda: answer, footprint=footprint)
 
-    monkeypatch.setitem(vars(eo), "load", lambda model: model)
     monkeypatch.setitem(vars(eo), "analyze", analyze)
     return found
 
@@ -109,7 +108,7 @@ def test_options_reach_the_library(run: Run, asked: Asked) -> None:
                "--runtime", "graph", "--precision", "fp16", "--strict")  # fmt: skip
     assert done.code == 0
     assert asked == {"model": "m.onnx", "device": "l4", "runtime": "graph", "precision": "fp16",
-                     "strict": True, "dims": {"batch": 8, "seq": 16}}  # fmt: skip
+                     "strict": True, "settings": None, "dims": {"batch": 8, "seq": 16}}  # fmt: skip
 
 
 def test_the_table_names_the_model_and_the_device(run: Run, asked: Asked) -> None:
@@ -187,10 +186,10 @@ def test_a_footprint_is_asked_for(
 def test_an_error_is_one_line(
     run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
 ) -> None:
-    def load(model: str) -> None:
+    def analyze(model: str, **options: Any) -> None:
         raise error
 
-    monkeypatch.setitem(vars(eo), "load", load)
+    monkeypatch.setitem(vars(eo), "analyze", analyze)
     done = run("analyze", "m.onnx")
     assert (done.code, done.out) == (code, "")
     assert done.err.startswith("error: ")
@@ -201,10 +200,10 @@ def test_an_error_is_one_line(
 def test_a_bug_says_so_and_shows_a_traceback_only_on_demand(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(model: str) -> None:
+    def analyze(model: str, **options: Any) -> None:
         raise ZeroDivisionError("of two\nlines")
 
-    monkeypatch.setitem(vars(eo), "load", load)
+    monkeypatch.setitem(vars(eo), "analyze", analyze)
     done = run("analyze", "m.onnx")
     assert done.code == 1
     assert "bug in energy-opt" in done.err
@@ -214,10 +213,10 @@ def test_a_bug_says_so_and_shows_a_traceback_only_on_demand(
 
 
 def test_interrupting_is_quiet(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(model: str) -> None:
+    def analyze(model: str, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(vars(eo), "load", load)
+    monkeypatch.setitem(vars(eo), "analyze", analyze)
     done = run("analyze", "m.onnx")
     assert (done.code, done.out, done.err) == (130, "", "")
 

@@ -265,11 +265,11 @@ def _find(wanted: str) -> str:
     ]
     if len(sure) == 1:
         return squeezed[sure[0]]
-    hint = f"did you mean {' or '.join(squeezed[key] for key in near)}?" if near else ""
-    raise DeviceError(
-        f"device {wanted!r} is not known{'; ' + hint if hint else ''} "
-        f"There are {', '.join(names)}; or give a profile as FILE.json"
-    )
+    if near:
+        hint = f"did you mean {' or '.join(squeezed[key] for key in near)}? `energy-opt devices` lists all"
+    else:
+        hint = f"there are {', '.join(names)}"
+    raise DeviceError(f"device {wanted!r} is not known; {hint}; or give a profile as FILE.json")
 
 
 @functools.cache

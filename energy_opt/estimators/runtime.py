@@ -66,8 +66,8 @@ class Runtime(Record):
         """Raises UsageError where this runtime cannot run graphs of that vocabulary."""
         if vocabulary not in self.vocabularies:
             raise UsageError(
-                f"runtime {self.name} cannot run a graph of the {vocabulary} vocabulary: {self.refusal} "
-                f"Use {' or '.join(name for name in self.names() if name != self.name)}."
+                f"runtime {self.name} cannot run a graph of the {vocabulary} vocabulary: {self.refusal}; "
+                f"use {' or '.join(name for name in self.names() if name != self.name)}"
             )
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
 
-from energy_opt.errors import UsageError
+from energy_opt.errors import ModelError, UsageError
 from energy_opt.ir.graph import Graph
 
 __all__ = ["load"]
+
+_WORD = re.compile(r"[A-Za-z][\w-]*")
+"""What may be the name of an architecture rather than of a file: bert, gpt2, bert-base-uncased."""
 
 
 def load(
@@ -43,9 +47,7 @@ def load(
         if inputs is None and _is(model, "transformers", "PreTrainedModel"):
             return _config(model, settings)
         _refuse(settings, "settings change a config; this model is already built")
-        from energy_opt.frontend.pytorch.modules import load_module
-
-        return load_module(model, inputs, dynamic=dynamic)
+        return _module(model, inputs, dynamic)
     if _is(model, "transformers", "PreTrainedConfig"):
         return _config(model, settings)
     import onnx
@@ -54,10 +56,48 @@ def load(
         from energy_opt.frontend.onnx import load_proto
 
         return load_proto(model)
-    raise UsageError(
-        f"cannot load a {type(model).__module__}.{type(model).__qualname__}; give a torch.nn.Module and "
-        "example inputs, a transformers config, an onnx.ModelProto, or the name of a file"
+    raise UsageError(_unknown(model))
+
+
+def _module(model: Any, inputs: Any, dynamic: Any) -> Graph:
+    from energy_opt.frontend.pytorch.calls import unwrapped
+    from energy_opt.frontend.pytorch.modules import load_module
+
+    inner = unwrapped(model)
+    name = type(inner).__name__
+    if inputs is None and not _is(inner, "torch.export", "ExportedProgram"):
+        raise UsageError(
+            f"{name} needs example inputs, a tensor or a tuple or dictionary of them: load(module, inputs); "
+            "only their shapes and types are looked at"
+        )
+    notes = []
+    if hasattr(model, "_orig_mod"):
+        notes = [
+            f"compiled: the {name} is priced as it was written; runtime='graph' fuses its operators"
+        ]
+    elif inner is not model:
+        notes = [f"{type(model).__name__}: the {name} in it is priced, on one device"]
+    return load_module(inner, inputs, dynamic=dynamic, notes=notes)
+
+
+def _unknown(model: Any) -> str:
+    """What to give instead of something that is no model."""
+    whole = (
+        "give a torch.nn.Module and example inputs, a transformers config, an onnx.ModelProto, "
+        "or the name of a file"
     )
+    if isinstance(model, type):
+        return (
+            f"{model.__name__} is a class; make the model and give that: load({model.__name__}(...), inputs)"
+            if hasattr(model, "forward")
+            else f"cannot load the class {model.__module__}.{model.__qualname__}; {whole}"
+        )
+    kind = f"{type(model).__module__}.{type(model).__qualname__}"
+    if isinstance(model, Mapping):
+        return f"cannot load a {kind}: weights alone do not say what is computed; {whole}"
+    if callable(model):
+        return f"cannot load a {kind}: a function is followed as the forward method of a torch.nn.Module; {whole}"
+    return f"cannot load a {kind}; {whole}"
 
 
 def _named(name: str, inputs: Any, settings: Mapping[str, Any] | None) -> Graph:
@@ -69,9 +109,20 @@ def _named(name: str, inputs: Any, settings: Mapping[str, Any] | None) -> Graph:
     if huggingface.is_config(name):
         return _config(name, settings)
     _refuse(settings, f"{name}: settings change a transformers config; an .onnx file is as it is")
+    if not name.strip():
+        raise UsageError("the name of the model is empty; give a file, hf:NAME or python:NAME")
     from energy_opt.frontend.onnx import load_onnx
 
-    return load_onnx(name)
+    try:
+        return load_onnx(name)
+    except ModelError as error:
+        if os.path.exists(name) or not _WORD.fullmatch(name):
+            raise
+        said, architecture = str(error), name.partition("-")[0].lower()
+        raise ModelError(
+            f"{said}{'' if said.endswith('?') else '.'} For the defaults of an architecture of transformers write "
+            f"hf:{architecture}, for a model's own sizes give its config.json"
+        ) from error
 
 
 def _config(source: Any, settings: Mapping[str, Any] | None) -> Graph:

@@ -60,7 +60,7 @@ def prepare(source: str, settings: Mapping[str, Any] | None = None) -> Prepared:
 
     huggingface.require("torch")
     settings = dict(settings or {})
-    where = f"{source}:"
+    where = f"{source.rstrip(':')}:"
     path, colon, name = source.removeprefix(_SPEC).partition(":")
     if not (path and colon and name) or any(
         not part.isidentifier() for part in f"{path}.{name}".split(".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import os
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,12 +17,10 @@ from energy_opt.estimators.runtime import Runtime
 from energy_opt.frontend import load
 from energy_opt.ir.graph import Graph
 from energy_opt.ir.workload import workload
-from energy_opt.studies import DEFAULT_DEVICE
+from energy_opt.studies import DEFAULT_DEVICE, choices
+from energy_opt.studies.choices import PRECISIONS
 
-__all__ = ["PRECISIONS", "analyze", "devices"]
-
-PRECISIONS: Mapping[str, str] = {"fp16": "cast-fp16", "bf16": "cast-bf16"}
-"""What-if precisions and the pass that makes them. `as-is` is the model's own."""
+__all__ = ["analyze", "devices"]
 
 _DEFAULT_RUNTIME = {"onnx": "onnxruntime", "aten": "eager"}
 IN_MEMORY = " in memory"
@@ -61,14 +60,20 @@ def analyze(
             f"the second argument of analyze is a module's example inputs, not {named!r}; "
             f"a device is given by name: analyze(model, device={named!r})"
         )
+    chosen = choices.device(device)
+    named = chosen.name if isinstance(device, Device) else os.fspath(device)
+    given = {**choices.sizes(dims), **sizes}
+    executor = choices.runtime(runtime)
+    precision = choices.precision(precision)
     graph = load(model, inputs, dynamic=dynamic, settings=settings)
-    given = {**(dims or {}), **sizes}
-    named = device if isinstance(device, str) else device.name
-    device = Device.load(device) if isinstance(device, str) else device
-    if runtime is None:
-        runtime = _DEFAULT_RUNTIME[graph.vocabulary]
-    runtime = Runtime.load(runtime) if isinstance(runtime, str) else runtime
-    setting = _Setting(device, named, runtime, precision, given)
+    choices.refuse_misspelt((name for name in sizes if name not in _dims(graph)), analyze)
+    setting = _Setting(
+        chosen,
+        named,
+        executor or Runtime.load(_DEFAULT_RUNTIME[graph.vocabulary]),
+        precision,
+        given,
+    )
     result = _estimate(graph, setting, strict=strict)
     result.advisor = lambda: _advice(graph, setting, result)
     return result
@@ -119,14 +124,14 @@ class _Setting:
         return f"energy_opt.analyze({', '.join(parts)})"
 
 
+def _dims(graph: Graph) -> set[str]:
+    return {name for dim, info in graph.dims.items() for name in (dim, *info.aliases)}
+
+
 def _estimate(graph: Graph, setting: _Setting, *, strict: bool = False) -> Estimate:
     setting.runtime.check(graph.vocabulary)
     graph = graph.at(setting.dims)
     if setting.precision != "as-is":
-        if setting.precision not in PRECISIONS:
-            raise UsageError(
-                f"precision {setting.precision!r} is not known; there are as-is, {', '.join(PRECISIONS)}"
-            )
         graph = passes.run(graph, [PRECISIONS[setting.precision]])
     work = workload(passes.run(graph, setting.runtime.fusions), strict=strict)
     result = estimate(work, setting.device, setting.runtime, setting.dims)

@@ -10,8 +10,8 @@ from energy_opt.errors import ModelError, UsageError
 from energy_opt.estimators.device import Device
 from energy_opt.estimators.estimate import Estimate
 from energy_opt.estimators.runtime import Runtime
-from energy_opt.studies import DEFAULT_DEVICE
-from energy_opt.studies.analyze import PRECISIONS, analyze
+from energy_opt.studies import DEFAULT_DEVICE, choices
+from energy_opt.studies.analyze import analyze
 
 __all__ = ["Cost", "Objective"]
 
@@ -75,19 +75,15 @@ class Objective:
         Raises:
             DeviceError, UsageError: the device, runtime, precision or a limit makes no sense.
         """
-        self.device = Device.load(device) if isinstance(device, str) else device
-        self.runtime = Runtime.load(runtime) if isinstance(runtime, str) else runtime
-        if precision != "as-is" and precision not in PRECISIONS:
-            allowed = ", ".join(PRECISIONS)
-            raise UsageError(f"precision {precision!r} is not known; there are as-is, {allowed}")
+        self.device, self.runtime = choices.device(device), choices.runtime(runtime)
         if on_error not in ("raise", "inf"):
             raise UsageError(f"on_error is 'raise' or 'inf', not {on_error!r}")
         if must_fit and self.device.memory_bytes is None:
             raise UsageError(
                 f"must_fit: the profile of {self.device.name} does not say how much memory it has"
             )
-        self.inputs, self.dims, self.dynamic = inputs, dict(dims or {}), dynamic
-        self.precision, self.on_error = precision, on_error
+        self.inputs, self.dims, self.dynamic = inputs, choices.sizes(dims), dynamic
+        self.precision, self.on_error = choices.precision(precision), on_error
         self.must_fit: bool = must_fit
         self.limits = {
             name: _positive(name, limit)

@@ -13,7 +13,7 @@ from energy_opt.errors import UsageError
 from energy_opt.estimators.device import Device
 from energy_opt.estimators.estimate import Estimate
 from energy_opt.estimators.runtime import Runtime
-from energy_opt.studies import DEFAULT_DEVICE
+from energy_opt.studies import DEFAULT_DEVICE, choices
 from energy_opt.studies.analyze import analyze
 
 __all__ = ["Watch", "Watched", "watch"]
@@ -51,7 +51,7 @@ class Watched:
         return self.calls * float(self.estimate.latency_s)
 
     def __repr__(self) -> str:
-        return f"<{self.model}({self.shapes}), {self.calls} calls>"
+        return f"<{self.model}({self.shapes}), {self.calls} call{'s' * (self.calls != 1)}>"
 
 
 def watch(
@@ -81,9 +81,8 @@ class Watch:
     def __init__(
         self, model: Any, device: str | Device, runtime: str | Runtime | None, precision: str
     ) -> None:
-        self.device = Device.load(device) if isinstance(device, str) else device
-        self.runtime = Runtime.load(runtime) if isinstance(runtime, str) else runtime
-        self.precision, self.model = precision, model
+        self.device, self.runtime = choices.device(device), choices.runtime(runtime)
+        self.precision, self.model = choices.precision(precision), model
         if model is not None and not (hasattr(model, "forward") and not isinstance(model, type)):
             raise UsageError(
                 f"watch takes a torch.nn.Module, not a {type(model).__name__}; "
@@ -130,7 +129,9 @@ class Watch:
         return sum(watched.latency_s for watched in self._seen.values())
 
     def __repr__(self) -> str:
-        return f"<Watch on {self.device.name}: {self.calls} calls of {len(self._seen)} kinds>"
+        calls, kinds = self.calls, len(self._seen)
+        said = f"{calls} call{'s' * (calls != 1)} of {kinds} kind{'s' * (kinds != 1)}"
+        return f"<Watch on {self.device.name}: {said}>"
 
     # -- watching ----------------------------------------------------------------------------------------------------
 

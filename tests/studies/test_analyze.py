@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import energy_opt as eo
-from energy_opt.errors import DeviceError, DimError, UsageError
+from energy_opt.errors import DeviceError, DimError, ModelError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,11 @@ def test_half_precision_is_not_advised_where_it_is_used_already(bert: eo.Graph) 
         ({"runtime": "tensorflow"}, UsageError, "onnxruntime"),
         ({"precision": "fp7"}, UsageError, "fp16"),
         ({"sequence": 8}, DimError, "seq"),
+        ({"devices": "t4"}, DimError, "did you mean device"),
+        ({"device": 3}, DeviceError, "device is an int"),
+        ({"device": None}, DeviceError, "device is None"),
+        ({"runtime": 3}, UsageError, "eager, graph, onnxruntime"),
+        ({"dims": [8]}, DimError, "sizes by name"),
     ],
 )
 def test_what_is_not_there_is_answered_with_what_is(
@@ -88,9 +93,26 @@ def test_what_is_not_there_is_answered_with_what_is(
         eo.analyze(bert, **options)  # type: ignore[arg-type]
 
 
-def test_what_cannot_be_loaded_is_said() -> None:
-    with pytest.raises(UsageError, match=r"builtins\.int"):
-        eo.analyze(42)
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        (42, r"builtins\.int"),
+        (None, "NoneType"),
+        (len, "forward method of a torch.nn.Module"),
+        ({"weight": 1}, "weights alone do not say what is computed"),
+        (dict, "cannot load the class"),
+        ("", "the name of the model is empty"),
+    ],
+)
+def test_what_cannot_be_loaded_is_said(model: object, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        eo.analyze(model)
+
+
+@pytest.mark.parametrize("name", ["bert", "bert-base-uncased", "BERT"])
+def test_a_bare_name_that_is_no_file_may_be_an_architecture(name: str) -> None:
+    with pytest.raises(ModelError, match=f"{name}: no such file.* write hf:bert"):
+        eo.load(name)
 
 
 def test_advice_names_the_device_as_it_was_named(bert: eo.Graph, tmp_path: Path) -> None:

@@ -63,3 +63,25 @@ def test_a_module_shows_itself_in_a_notebook() -> None:
     assert "<h1>Sequential <span>on NVIDIA T4" in page
     assert "pass batch=N" in page
     assert "--dim" not in page
+
+
+def test_a_module_without_inputs_is_asked_for_them() -> None:
+    with pytest.raises(UsageError, match="Sequential needs example inputs"):
+        eo.analyze(module())
+    with pytest.raises(UsageError, match=r"Linear is a class; .* load\(Linear\(...\), inputs\)"):
+        eo.load(nn.Linear, torch.zeros(4, 64))
+    with pytest.raises(UsageError, match=r"hold int and no torch.Tensor"):
+        eo.load(nn.Linear(4, 4), (4,))
+
+
+def compiled(model: nn.Module) -> Any:
+    return torch.compile(model, backend="eager")  # the default one is slow to import
+
+
+def test_wrappers_are_looked_through_and_said() -> None:
+    plain = eo.analyze(module(), torch.zeros(4, 64))
+    for wrapper, says in ((nn.DataParallel, "one device"), (compiled, "runtime='graph'")):
+        found = eo.analyze(wrapper(module()), torch.zeros(4, 64))
+        assert found.workload.source == "Sequential in memory"
+        assert [row["path"] for row in found.modules()] == [row["path"] for row in plain.modules()]
+        assert any(says in note for note in found.workload.notes)

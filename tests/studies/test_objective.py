@@ -107,6 +107,8 @@ def test_a_cost_survives_copying_and_pickling() -> None:
         ({"runtime": "fast"}, UsageError, "eager"),
         ({"precision": "fp7"}, UsageError, "fp16"),
         ({"on_error": "ignore"}, UsageError, "'raise' or 'inf'"),
+        ({"dims": [8]}, DimError, "sizes by name"),
+        ({"device": 3}, DeviceError, "device is an int"),
         ({"max_latency_s": 0}, UsageError, "max_latency_s must be a positive number, not 0"),
         ({"max_energy_j": "1 J"}, UsageError, "max_energy_j must be a positive number, not '1 J'"),
     ],

@@ -187,3 +187,17 @@ def test_a_model_that_was_not_called_is_said() -> None:
         pass
     with pytest.raises(UsageError, match="not called"):
         _ = w.estimate
+
+
+def test_what_makes_no_sense_is_said_before_the_run() -> None:
+    for options in ({"precision": "fp7"}, {"runtime": 3}, {"device": 3}):
+        with pytest.raises(UsageError):
+            eo.watch(Net(), **options)  # type: ignore[arg-type]
+
+
+def test_one_call_is_one_call() -> None:
+    with eo.watch(Net(), device="t4") as w:
+        assert repr(w) == "<Watch on t4: 0 calls of 0 kinds>"
+        w.model(torch.zeros(8, 64))
+    assert repr(w) == "<Watch on t4: 1 call of 1 kind>"
+    assert repr(w.estimates[0]) == "<Net(float32[8, 64]), 1 call>"

@@ -153,19 +153,36 @@ def _resolve(
     model: Any, inputs: Any, dynamic: Any, settings: Mapping[str, Any] | None
 ) -> tuple[Any, Any, Any, str, list[str]]:
     """(module, example inputs, free axes, source, notes) of whatever stands for a module."""
-    if isinstance(model, (str, os.PathLike)) and os.fspath(model).lower().endswith(".onnx"):
+    model = os.fspath(model) if isinstance(model, os.PathLike) else model
+    if isinstance(model, str) and model.lower().endswith(".onnx"):
         raise UsageError(
-            f"{os.fspath(model)}: other counters run a PyTorch module, and an .onnx file holds none; "
+            f"{model}: other counters run a PyTorch module, and an .onnx file holds none; "
             "give hf:NAME, a config.json or python:package.module:callable, or call eo.cross_check(module, inputs)"
         )
     if isinstance(model, Graph):
         raise UsageError(
             "a cross-check runs the module: give the module and its inputs, not a graph"
         )
-    if hasattr(model, "named_modules") and inputs is not None:
-        return model, inputs, dynamic, f"{type(model).__name__} in memory", []
     from energy_opt.frontend import huggingface, python_object
 
+    huggingface.require("torch")
+    import torch
+
+    if isinstance(model, torch.nn.Module):
+        from energy_opt.frontend.pytorch.calls import unwrapped
+
+        model = unwrapped(model)
+        if inputs is not None:
+            return model, inputs, dynamic, f"{type(model).__name__} in memory", []
+        if not hasattr(model, "config"):
+            raise UsageError(
+                f"{type(model).__name__} needs example inputs: energy_opt.cross_check(module, inputs)"
+            )
+    elif not isinstance(model, str) and not hasattr(model, "model_type"):
+        raise UsageError(
+            f"a cross-check runs a torch.nn.Module, not this {type(model).__name__}; "
+            "give the module it was made from, and example inputs"
+        )
     python = isinstance(model, str) and python_object.is_object(model)
     prepared = (python_object if python else huggingface).prepare(model, settings)
     return prepared.module, prepared.inputs, prepared.dynamic, prepared.source, list(prepared.notes)

@@ -33,9 +33,13 @@ def refusal(name: str, error: BaseException, recording: BaseException | None = N
     known = _explained(chain)
     place = next((found for found in map(_place, chain) if found is not None), None)
     if known is None:
-        known = f"it fails on these inputs with {type(error).__name__}: {_first(error)}", _RUN
-        if recording is not None and _worded(recording) != _worded(error):
+        same = recording is not None and _worded(recording) == _worded(error)
+        # Of the same failure at other sizes, the one whose sizes are numbers is read more easily.
+        shown = recording if recording is not None and same else error
+        known = f"it fails on these inputs with {type(shown).__name__}: {_first(shown)}", _RUN
+        if recording is not None and not same:
             known = f"{known[0]} (and when it is recorded: {_first(recording)})", _RUN
+        if recording is not None:
             place = place or _place(recording)
     reason, advice = known
     at = f" (at {place})" if place is not None else ""
@@ -82,7 +86,7 @@ def _first(error: BaseException) -> str:
 
 def _worded(error: BaseException) -> str:
     """The message without its numbers: it was raised at other sizes."""
-    return re.sub(r"\d+", "", _first(error))
+    return re.sub(r"\b[su]?\d+\b", "", _first(error))
 
 
 def _place(error: BaseException) -> Place | None:

@@ -59,7 +59,11 @@ class Inputs:
             if isinstance(value, torch.Tensor)
         ]
         if not self.leaves:
-            raise UsageError("the example inputs hold no tensor, so there is nothing to follow")
+            kinds = ", ".join(sorted({type(value).__name__ for value in self._flat})) or "nothing"
+            raise UsageError(
+                f"{type(module).__name__}: the example inputs hold {kinds} and no torch.Tensor; give tensors "
+                "of the shapes and types that it takes, such as torch.zeros(8, 64)"
+            )
         if dynamic is None:
             self._guess()
         elif dynamic:

@@ -207,6 +207,8 @@ def test_the_table_names_what_is_missed(mixed: crosscheck.CrossCheck) -> None:
     [
         ("bert.onnx", UsageError, "an .onnx file holds none"),
         ("hf:nothing-like-it", (UsageError, ModelError), "nothing-like-it"),
+        (nn.Linear(4, 4), UsageError, "Linear needs example inputs"),
+        (3, UsageError, "runs a torch.nn.Module, not this int"),
     ],
 )
 def test_what_holds_no_module_is_refused(model: Any, error: Any, says: str) -> None:
