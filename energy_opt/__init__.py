@@ -82,6 +82,11 @@ def __getattr__(name: str) -> Any:
         from energy_opt.report.display import attach
 
         attach(Estimate)
+    if name in ("cross_check", "CrossCheck"):
+        from energy_opt.frontend.pytorch.crosscheck import CrossCheck
+        from energy_opt.report.display import attach_check
+
+        attach_check(CrossCheck)
     value = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = value
     return value

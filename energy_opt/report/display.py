@@ -1,4 +1,4 @@
-"""How an estimate shows itself: rich in a terminal, HTML in a notebook."""
+"""How an estimate or a cross-check shows itself: rich in a terminal, HTML in a notebook."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Analysis(Protocol):
     """Anything that can say what it found, such as an Estimate."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The dict of interface `energy-opt/analysis/1`."""
+        """The dict of interface `energy-opt/analysis/1`, or `energy-opt/cross-check/1`."""
         ...
 
 
@@ -27,6 +27,12 @@ def attach(kind: type[Analysis]) -> None:
     setattr(kind, "_repr_html_", _html)  # noqa: B010
 
 
+def attach_check(kind: type[Analysis]) -> None:
+    """The same for a class whose `to_dict` is a cross-check."""
+    setattr(kind, "__rich__", _rich_check)  # noqa: B010
+    setattr(kind, "_repr_html_", _html_check)  # noqa: B010
+
+
 def _rich(self: Analysis) -> RenderableType:
     from energy_opt.report import console
 
@@ -37,3 +43,15 @@ def _html(self: Analysis) -> str:
     from energy_opt.report import html
 
     return html.render(self.to_dict(), full=False)
+
+
+def _rich_check(self: Analysis) -> RenderableType:
+    from energy_opt.report import crosscheck
+
+    return crosscheck.render(self.to_dict())
+
+
+def _html_check(self: Analysis) -> str:
+    from energy_opt.report import crosscheck, html
+
+    return html.fragment(crosscheck.page(self.to_dict()))

@@ -22,9 +22,8 @@ def render(analysis: Mapping[str, Any], *, full: bool = True) -> str:
 
     Raises: EnergyOptError when a full page is asked for and plotly is not installed.
     """
-    css = _part("report.css")
     if not full:
-        return f'<div class="energy-opt"><style>{css}</style>{panels.heading(analysis)}{_summary(analysis)}</div>'
+        return fragment(panels.heading(analysis) + _summary(analysis))
     plotly, script = _plotly_js(), _part("report.js")
     parts = {"icicle": figures.icicle(analysis), "roofline": figures.roofline(analysis)}
     # Only these two scripts may run: even a name that broke out of its element could not.
@@ -35,13 +34,18 @@ def render(analysis: Mapping[str, Any], *, full: bool = True) -> str:
     page = string.Template(_part("report.html")).substitute(
         policy=policy,
         title=html_text(f"{text.model_name(analysis)} on {text.device_name(analysis)}"),
-        css=css,
+        css=_part("report.css"),
         body=panels.heading(analysis) + _body(analysis, parts),
         data=script_json(parts),
         plotly=plotly,
         script=script,
     )
     return page + "\n"
+
+
+def fragment(body: str) -> str:
+    """A part of our pages for a page of others, with our styles for it alone."""
+    return f'<div class="energy-opt"><style>{_part("report.css")}</style>{body}</div>'
 
 
 def _summary(analysis: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from energy_opt.errors import UsageError
 from energy_opt.estimators.device import Device
 from energy_opt.estimators.estimate import Estimate
 from energy_opt.estimators.runtime import Runtime
+from energy_opt.frontend.huggingface import require
 from energy_opt.studies import DEFAULT_DEVICE, choices
 from energy_opt.studies.analyze import analyze
 
@@ -88,6 +89,8 @@ class Watch:
                 f"watch takes a torch.nn.Module, not a {type(model).__name__}; "
                 "give device and the rest by name: watch(model, device='t4')"
             )
+        if model is None:
+            require("torch")  # a decorator has nothing to listen to without it
         self._seen: dict[tuple[Any, Any], Watched] = {}
         self._ends: list[list[Callable[[], None]]] = []
         self._pricing = False

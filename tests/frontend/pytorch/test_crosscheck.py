@@ -187,6 +187,15 @@ def rendered(found: dict[str, Any]) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
+def test_it_shows_itself_in_a_terminal_and_a_notebook(mixed: crosscheck.CrossCheck) -> None:
+    console = Console(width=200, file=io.StringIO())
+    console.print(mixed)
+    assert console.file.getvalue() == rendered(mixed.to_dict())  # type: ignore[attr-defined]
+    page = mixed._repr_html_()  # type: ignore[attr-defined]
+    assert page.startswith('<div class="energy-opt">')
+    assert "<td>lstm</td>" in page
+
+
 def test_the_table_names_what_is_missed(mixed: crosscheck.CrossCheck) -> None:
     text = rendered(json.loads(json.dumps(mixed.to_dict())))
     lstm = next(line for line in text.splitlines() if line.strip().startswith("lstm"))
