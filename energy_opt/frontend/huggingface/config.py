@@ -110,7 +110,8 @@ def _construct(
         raise
     except Exception as error:
         # The fields come from a person or a file, and a config class may stumble over them in any way.
-        said = " ".join(str(error.__cause__ or error).split())[:400].rstrip(".")
+        said = " ".join(str(error.__cause__ or error).split())
+        said = said.partition(". Should contain one of ")[0][:400].rstrip(".")
         kind = UsageError if settings else ModelError
         if isinstance(error, ZeroDivisionError):
             said = "a size or a number of heads is 0"

@@ -173,8 +173,10 @@ def nested_class(config_class: Any, name: str, inner: Any) -> Any:
         return found
     if isinstance(stated, str) and stated in CONFIG_MAPPING:
         return CONFIG_MAPPING[stated]
-    spec = getattr(config_class, "sub_configs_defaults", {}).get(name)
-    return CONFIG_MAPPING[spec.model_type] if spec is not None and spec.model_type else None
+    named = getattr(getattr(config_class, "sub_configs_defaults", {}).get(name), "model_type", None)
+    if named not in CONFIG_MAPPING:  # as nougat names its encoder
+        return None
+    return CONFIG_MAPPING[named]
 
 
 def _nested_defaults(config_class: Any, name: str) -> dict[str, Any]:
