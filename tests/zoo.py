@@ -6,10 +6,13 @@ Full sizes are those of the published models where a config's own defaults are o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from energy_opt.frontend.huggingface import Prepared
+from energy_opt.frontend.huggingface import Prepared, load_config
 from energy_opt.frontend.huggingface import prepare as _prepare
+from energy_opt.frontend.huggingface.inputs import firm
+from energy_opt.ir.graph import Graph
 
 
 class Model(NamedTuple):
@@ -98,7 +101,7 @@ _MODELS: dict[str, Model] = {
         {"num_labels": 1000},
         {"image_size": 32, "patch_size": 2, "embed_dim": 16, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4},
     ),
-    "convnext": Model("hf:convnext", {"num_labels": 1000}, {**_STAGES, "num_stages": 2, "image_size": 32}),
+    "convnext": Model("hf:convnext", {"num_labels": 1000}, {**_STAGES, "num_stages": 2, "image_size": 64}),
     "resnet": Model("hf:resnet", {"num_labels": 1000}, {**_STAGES, "embedding_size": 16, "image_size": 32}),
     "clip": Model(
         "hf:clip",
@@ -133,6 +136,16 @@ NAMES = tuple(_MODELS)
 
 
 def prepare(name: str, small: bool = True) -> Prepared:
-    """The model on the meta device with inputs for it: of two layers and tiny widths, or as published."""
+    """The model on the meta device with inputs for it: of two layers and tiny widths, or as published.
+
+    Sizes of images and sounds are fixed, since torch.export cannot leave all of them free.
+    """
     model = _MODELS[name]
-    return _prepare(model.spec, model.small if small else model.full)
+    made = _prepare(model.spec, model.small if small else model.full)
+    return replace(made, dynamic=firm(made.dynamic))
+
+
+def load(name: str, small: bool = True) -> Graph:
+    """The graph of the model, every size free that can be."""
+    model = _MODELS[name]
+    return load_config(model.spec, model.small if small else model.full)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +12,17 @@ from typing import Any
 
 import pytest
 
-from energy_opt.errors import EnergyOptError, ModelError, UsageError
+from energy_opt.errors import DimError, EnergyOptError, ModelError, UsageError
 from energy_opt.frontend import huggingface
-from energy_opt.frontend.huggingface import prepare
+from energy_opt.frontend.huggingface import modalities, prepare
+from energy_opt.ir.dims import evaluate
+from energy_opt.ir.workload import workload
 from tests import zoo
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+
+from energy_opt.frontend.pytorch.modules import load_module  # noqa: E402
 
 _TINY = {
     "num_hidden_layers": 2,
@@ -125,6 +131,9 @@ def test_the_usual_class_of_an_architecture_and_its_inputs(
 
 
 def test_free_axes_have_the_names_that_people_type() -> None:
+    assert prepare("hf:resnet").dynamic == {"pixel_values": {0: "batch", 2: "height", 3: "width"}}
+    assert prepare("hf:wav2vec2", _TINY).dynamic == {"input_values": {0: "batch", 1: "samples"}}
+    assert prepare("hf:vit").dynamic == {"pixel_values": {0: "batch"}}
     assert zoo.prepare("bert").dynamic == {"input_ids": {0: "batch", 1: "seq"}}
     assert zoo.prepare("t5").dynamic == {
         "input_ids": {0: "batch", 1: "seq"},
@@ -155,6 +164,13 @@ def test_images_of_a_model_of_text_and_images_stand_in_its_text() -> None:
     )  # fmt: skip
     assert tuple(made.inputs["pixel_values"].shape) == (1, 3, 28, 28)
     assert tuple(made.inputs["input_ids"].shape) == (1, 4 + 128)
+
+
+def test_images_of_a_video_have_frames() -> None:
+    sizes = {"frames_per_clip": 4, "crop_size": 32, "num_hidden_layers": 1, "hidden_size": 32}
+    made = prepare("hf:vjepa2", {**sizes, "num_attention_heads": 2})
+    assert tuple(made.inputs["pixel_values_videos"].shape) == (1, 4, 3, 32, 32)
+    assert made.notes == []
 
 
 def test_architectures_choose_the_class(config: Callable[..., str]) -> None:
@@ -231,6 +247,128 @@ def test_images_are_priced_with_the_text_they_stand_in() -> None:
     assert "CLIPEncoderLayer" in graph.modules.values()
     assert "LlamaDecoderLayer" in graph.modules.values()
     assert any("stand for the image" in note for note in graph.notes)
+
+
+_VISION = {
+    "image_size": 28, "patch_size": 14, "num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4,
+    "intermediate_size": 64,
+}  # fmt: skip
+
+
+def test_tokens_of_an_image_are_as_many_as_its_patches() -> None:
+    # (28 / 14) squared stand before a text of 128.
+    vision = {**_VISION, "model_type": "siglip_vision_model"}
+    text = {**_TINY, "model_type": "gemma", "head_dim": 8, "num_key_value_heads": 2}
+    settings = {"text_config": text, "vision_config": vision, "projection_dim": 32}
+    graph = huggingface.load_config("hf:paligemma", settings)
+    assert graph.dims["seq"].default == 4 + 128
+    assert "SiglipEncoderLayer" in graph.modules.values()
+
+
+def _gemma3(tokens: int) -> dict[str, Any]:
+    vision = {**_VISION, "model_type": "siglip_vision_model"}
+    text = {**_TINY, "model_type": "gemma3_text", "head_dim": 8, "num_key_value_heads": 2}
+    return {"text_config": text, "vision_config": vision, "mm_tokens_per_image": tokens}
+
+
+def test_an_image_that_cannot_be_followed_is_left_out_and_said() -> None:
+    graph = huggingface.load_config("hf:gemma3", _gemma3(4))
+    assert [value.name for value in graph.model.graph.inputs] == ["input_ids", "pixel_values"]
+    # 2 x 2 patches cannot be pooled into 4 x 4 tokens.
+    graph = huggingface.load_config("hf:gemma3", _gemma3(16))
+    assert [value.name for value in graph.model.graph.inputs] == ["input_ids"]
+    assert graph.dims["seq"].default == 128
+    (note,) = graph.notes
+    assert note.startswith("priced without an image, since that part of the model cannot be")
+    assert "stride should not be zero" in note
+    assert "transformers/models" not in note
+
+
+def test_an_image_whose_sizes_are_data_is_left_out_and_said() -> None:
+    (note,) = prepare("hf:idefics3").notes
+    assert note.startswith("priced without an image")
+
+
+_SIZES = [
+    # Odd, and such that every stride leaves a rest somewhere.
+    ("resnet", [{"batch": 2, "height": 77, "width": 45}, {"batch": 1, "height": 131, "width": 93}]),
+    ("convnext", [{"batch": 2, "height": 77, "width": 45}, {"batch": 3, "height": 67, "width": 101}]),
+    ("detr", [{"batch": 2, "height": 77, "width": 45}, {"batch": 1, "height": 131, "width": 93}]),
+    ("wav2vec2", [{"batch": 2, "samples": 4001}, {"batch": 1, "samples": 23457}]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "sizes"), _SIZES)
+def test_free_sizes_of_images_and_sounds_equal_fixed_ones(
+    name: str, sizes: list[dict[str, int]]
+) -> None:
+    graph = zoo.load(name)
+    assert not graph.notes
+    free = workload(graph).formulas
+    made = zoo.prepare(name)
+    ((key, example),) = made.inputs.items()
+    for binding in sizes:
+        shape = [*example.shape]
+        shape[0] = binding["batch"]
+        for axis, dim in prepared_axes(name).items():
+            shape[axis] = binding[dim]
+        tensors = {key: torch.empty(shape, device="meta")}
+        fixed = workload(load_module(made.module, tensors, dynamic=False)).formulas
+        for figure, formula in free.items():
+            expected = int(fixed[figure])
+            if (name, figure) == ("detr", "bytes_read"):
+                # A mask made smaller is read in full as a formula, and only where it is looked at as a number.
+                assert 0 <= evaluate(formula, binding) - expected <= 4 * math.prod(shape) / 3
+            else:
+                assert evaluate(formula, binding) == expected, (figure, binding)
+
+
+def prepared_axes(name: str) -> dict[int, str]:
+    model = zoo._MODELS[name]
+    return next(iter(prepare(model.spec, model.small).dynamic.values()))
+
+
+def test_sizes_that_cannot_be_free_are_fixed_without_a_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(modalities, "_ANY_IMAGE", frozenset({"vit"}))
+    graph = zoo.load("vit")
+    assert (list(graph.dims), graph.notes) == (["batch"], [])
+
+
+# -- texts that are too long -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "says"),
+    [
+        ("bert", {"seq": 4096}, "for 512 tokens (embeddings.position_embeddings); .* max_position_embeddings=4096"),
+        ("bert", {"seq": [128, 600]}, "seq is 600"),
+        ("gpt2", {"seq": 1025}, "1024 tokens (transformer.wpe)"),
+        # Of the 512 rows two stand for the padding and what is before it.
+        ("roberta", {"seq": 511}, "for 510 tokens .* max_position_embeddings=513"),
+        ("bart", {"decoder_seq": 1025}, "decoder_seq is 1025, .* (model.decoder.embed_positions)"),
+        ("whisper", {"decoder_seq": 449}, "max_target_positions=449"),
+        ("clip", {"seq": 78}, "--set text_config.max_position_embeddings=78"),
+    ],
+)  # fmt: skip
+def test_texts_beyond_learned_positions_are_refused(
+    name: str, sizes: dict[str, Any], says: str
+) -> None:
+    graph = zoo.load(name)
+    pattern = re.escape(says).replace(r"\ \.\*", ".*").replace(r"\.\*", ".*")
+    with pytest.raises(DimError, match=pattern):
+        graph.at(sizes)
+    assert graph.at({"batch": 2, **dict.fromkeys(sizes, 64)}) is graph
+
+
+def test_texts_beyond_computed_positions_are_priced_and_said() -> None:
+    graph = zoo.load("llama-7b")
+    assert graph.at({"seq": 2048}).notes == []
+    (note,) = graph.at({"seq": 2049}).notes
+    assert note.startswith("seq = 2049 is beyond the 2048 positions")
+    assert graph.at({"seq": 2049}) is graph.at({"seq": 2049})
+    assert zoo.load("t5").at({"seq": 100_000}).notes == []  # relative positions have no end
 
 
 def test_a_model_in_memory_keeps_its_cache_setting() -> None:
@@ -406,6 +544,7 @@ def test_spelling_of_names_is_forgiven() -> None:
         ('{"model_type": "llama", "_attn_implementation": "a/b"}', "never fetched"),
         ('{"model_type": "llama", "dtype": ["float32"]}', "there are float32"),
         ('{"model_type": "bert", "architectures": [5]}', "does not have"),
+        ('{"model_type": "nougat"}', "Unrecognized model type for subconfig: donut_swin"),
     ],
 )
 def test_files_that_are_no_config_or_want_more_than_reading(

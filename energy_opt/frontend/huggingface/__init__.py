@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from energy_opt.errors import UsageError
-from energy_opt.frontend.huggingface.prepared import Prepared
+from energy_opt.frontend.huggingface.prepared import IN_TEXT, Prepared
 from energy_opt.frontend.huggingface.sources import is_config
 
 if TYPE_CHECKING:
@@ -27,14 +27,12 @@ def load_config(source: Any, settings: Mapping[str, Any] | None = None) -> Graph
         ModelError, UsageError: what the message says; nothing of transformers' own comes through.
     """
     require()
+    from energy_opt.frontend.huggingface import loading
     from energy_opt.frontend.huggingface.build import cacheless, quiet, unchecked
-    from energy_opt.frontend.pytorch.modules import load_module
 
     made = prepare(source, settings)
     with quiet(), unchecked(), cacheless(made.module.config):
-        return load_module(
-            made.module, made.inputs, dynamic=made.dynamic, source=made.source, notes=made.notes
-        )
+        return loading.load(made)
 
 
 def prepare(source: Any, settings: Mapping[str, Any] | None = None) -> Prepared:
@@ -132,12 +130,14 @@ def _remark(module: Any, inputs: Mapping[str, Any], notes: list[str]) -> None:
                 "the module with example inputs (python:package.module:callable)"
             )
     tokens = ("image_token_id", "image_token_index")
-    if "pixel_values" in inputs and any(hasattr(module.config, key) for key in tokens):
-        notes.append("seq counts the tokens that stand for the image")
+    if {"pixel_values", "input_ids"} <= inputs.keys() and any(
+        hasattr(module.config, key) for key in tokens
+    ):
+        notes.append(IN_TEXT)
 
 
 _MODALITIES = (
-    ("an image", ("vision_config", "image_config"), {"pixel_values"}),
+    ("an image", ("vision_config", "image_config"), {"pixel_values", "pixel_values_videos"}),
     ("a sound", ("audio_config",), {"input_features", "input_values"}),
     ("a text", ("text_config",), {"input_ids"}),
 )

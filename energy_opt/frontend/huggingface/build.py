@@ -128,6 +128,9 @@ def build(config: Any, source: str, *, changed: bool = False) -> Any:
 
     chosen = model_class(config, source)
     no_cache(config)
+    for key in ("image_token_id", "image_token_index"):
+        if getattr(config, key, 0) is None:  # then there is nowhere to put an image
+            setattr(config, key, 0)
     if getattr(config, "dtype", None) is None:
         config.dtype = torch.float32
     try:

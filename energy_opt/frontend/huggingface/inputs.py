@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from energy_opt.errors import EnergyOptError, ModelError
-from energy_opt.frontend.huggingface.modalities import MAKERS, Spec
+from energy_opt.frontend.huggingface.modalities import MAKERS, OPTIONAL, Spec, takes_images, text
 
-# Images whose sizes are data (each is cut into another number of patches) are made by a model's own preprocessing.
-_GRIDS = frozenset(
-    "image_grid_thw grid_thw image_grid_hw spatial_shapes image_position_ids high_res_pixel_values "
-    "aspect_ratio_ids".split()
-)
-_SIZED = frozenset(
-    "llava_next llava_next_video llava_onevision mistral3 mistral_large4 lighton_ocr".split()
-)
 # What a forward declares optional and then cannot do without.
 _ALSO = {
     "blip-2": ("input_ids",),
@@ -26,7 +18,7 @@ _ALSO = {
     "layoutlmv3": ("bbox", "pixel_values"),
     "lxmert": ("visual_feats", "visual_pos"),
     "tvp": ("pixel_values",),
-    "udop": ("attention_mask",),
+    "udop": ("attention_mask", "bbox"),
     "vilt": ("pixel_values",),
 }
 
@@ -37,12 +29,23 @@ def make(module: Any, source: str) -> tuple[dict[str, Any], dict[str, dict[int, 
     Raises:
         ModelError: an input that only the model's own preprocessing can make.
     """
+    return _made(module, specs(module, source))
+
+
+def without_image(module: Any, names: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The same for these inputs but the image, with a text that holds none."""
+    kept = {name: text(module.config) for name in names if name == "input_ids"}
+    rest = {name: MAKERS[name](module.config, module) for name in names if name != "pixel_values"}
+    return _made(module, {**rest, **kept})
+
+
+def _made(module: Any, wanted: Mapping[str, Spec]) -> tuple[dict[str, Any], dict[str, Any]]:
     import torch
 
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     tensors: dict[str, Any] = {}
     dynamic: dict[str, dict[int, str]] = {}
-    for name, spec in specs(module, source).items():
+    for name, spec in wanted.items():
         shape = [axis if isinstance(axis, int) else axis[1] for axis in spec.axes]
         kind = torch.int64 if spec.whole else dtype
         tensors[name] = torch.empty(shape, dtype=kind, device="meta")
@@ -50,6 +53,14 @@ def make(module: Any, source: str) -> tuple[dict[str, Any], dict[str, dict[int, 
         if free:
             dynamic[name] = free
     return tensors, dynamic
+
+
+def firm(dynamic: Mapping[str, Mapping[int, str]]) -> dict[str, dict[int, str]]:
+    """The free axes without those of sizes that a module may be recorded at only one by one."""
+    return {
+        name: {axis: dim for axis, dim in axes.items() if dim not in OPTIONAL}
+        for name, axes in dynamic.items()
+    }
 
 
 def specs(module: Any, source: str) -> dict[str, Spec]:
@@ -90,11 +101,3 @@ def _wanted(module: Any, config: Any, parameters: Mapping[str, inspect.Parameter
     wanted += _ALSO.get(config.model_type, ())
     found = [name for name in dict.fromkeys(wanted) if name in parameters]
     return found or [name for name in MAKERS if name in parameters]
-
-
-def takes_images(config: Any, parameters: Mapping[str, Any]) -> bool:
-    """Whether the model looks at images beside its text, and of a size that can be told."""
-    parts = (getattr(config, key, None) for key in ("vision_config", "image_config"))
-    if config.model_type in _SIZED or all(part is None for part in parts):
-        return False
-    return not _GRIDS & parameters.keys()

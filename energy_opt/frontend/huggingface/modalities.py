@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 SEQ = 128
@@ -17,10 +18,26 @@ _REGIONS = 36  # what a detector hands to LXMERT
 
 # Architectures that stand out.
 _DETR = frozenset("detr conditional_detr deformable_detr table-transformer".split())
-_VIDEO = frozenset("timesformer videomae vivit vjepa2 xclip xclip_vision_model".split())
+_VIDEO = frozenset("timesformer videomae vivit xclip".split())
 _PAIRS = frozenset("efficientloftr superglue lightglue".split())  # two images are matched
-_TILED = frozenset(
+# Images whose sizes are data (each is cut into another number of patches) are made by a model's own preprocessing;
+# or empty ones among them are left out, by their values.
+_GRIDS = frozenset(
+    "image_grid_thw grid_thw image_grid_hw spatial_shapes image_position_ids high_res_pixel_values "
+    "aspect_ratio_ids".split()
+)
+_SIZED = frozenset(
+    "llava_next llava_next_video llava_onevision mistral3 mistral_large4 lighton_ocr "
     "idefics idefics2 idefics3 smolvlm modernvbert ultravbert granite_docling".split()
+)
+# Networks of convolutions, which take images of any size; their sizes are solved exactly. Left out are those that pad
+# by the remainder of a division (mobilenet), cut into windows (swin) or patches (vit), or branch on the size.
+_ANY_IMAGE = frozenset(
+    "bit conditional_detr convnext convnextv2 cvt detr dinov3_convnext efficientnet hgnet_v2 regnet resnet "
+    "rt_detr_resnet swiftformer table-transformer textnet upernet".split()
+)
+_ANY_SOUND = frozenset(
+    "data2vec-audio hubert sew speecht5 unispeech unispeech-sat wav2vec2 wav2vec2-conformer wavlm".split()
 )
 _MELS_FIRST = frozenset("whisper qwen2_audio qwen2_audio_encoder voxtral voxtral_encoder".split())
 _CHANNELS = frozenset(
@@ -38,6 +55,10 @@ Axis = int | tuple[str, int]
 """The size of an axis, or the name of a free dim and the size to begin with."""
 
 
+OPTIONAL = ("height", "width", "samples")
+"""Dims that are free where a module can be recorded with them free, and else stay at their example's size."""
+
+
 class Spec(NamedTuple):
     """An input: its axes, and whether it holds whole numbers (ids) or the model's own type."""
 
@@ -46,6 +67,14 @@ class Spec(NamedTuple):
 
 
 _BATCH: Axis = ("batch", 1)
+
+
+def takes_images(config: Any, parameters: Mapping[str, Any]) -> bool:
+    """Whether the model looks at images beside its text, and of a size that can be told."""
+    parts = (getattr(config, key, None) for key in ("vision_config", "image_config"))
+    if config.model_type in _SIZED or all(part is None for part in parts):
+        return False
+    return not _GRIDS & parameters.keys() and "pixel_values" in parameters
 
 
 def _first(config: Any, names: Iterable[str]) -> Any:
@@ -57,15 +86,26 @@ def _first(config: Any, names: Iterable[str]) -> Any:
     return None
 
 
-def _length(most: Any) -> int:
+def _length(most: int | None) -> int:
     # Longer than its positions, a model with learned ones fails; of rotary ones they are what it was trained for.
-    return min(SEQ, most) if isinstance(most, int) and most > 0 else SEQ
+    return SEQ if most is None else min(SEQ, most)
 
 
-def _ids(config: Any, _module: Any) -> Spec:
-    standing = _first(config, ("image_seq_length", "mm_tokens_per_image"))
-    if isinstance(standing, int) and getattr(config, "vision_config", None) is not None:
+def _ids(config: Any, module: Any) -> Spec:
+    standing = _first(config, ("image_seq_length", "mm_tokens_per_image", "num_image_tokens"))
+    images = takes_images(config, inspect.signature(module.forward).parameters)
+    if isinstance(standing, int) and images:
         return Spec((_BATCH, ("seq", standing + SEQ)), whole=True)
+    return text(config)
+
+
+def text(config: Any) -> Spec:
+    """The ids of a text without images in it."""
+    return Spec((_BATCH, ("seq", _length(positions(config)))), whole=True)
+
+
+def positions(config: Any) -> int | None:
+    """How many tokens of a text the model has positions for, as its config states it."""
     try:
         own = config.get_text_config()
     except ValueError:  # an encoder and a decoder, both of text
@@ -75,25 +115,38 @@ def _ids(config: Any, _module: Any) -> Spec:
     )
     if isinstance(most, int) and own.model_type in _OFFSET:
         most -= 2  # its positions are counted from behind the padding
-    return Spec((_BATCH, ("seq", _length(most))), whole=True)
+    return most if isinstance(most, int) and most > 0 else None
+
+
+def decoder_positions(config: Any) -> int | None:
+    """The same of a text that is generated."""
+    most = _first(config, ("max_target_positions", "max_position_embeddings", "n_positions"))
+    return most if isinstance(most, int) and most > 0 else None
 
 
 def _decoder_ids(config: Any, _module: Any) -> Spec:
-    most = _first(config, ("max_target_positions", "max_position_embeddings", "n_positions"))
-    return Spec((_BATCH, ("decoder_seq", _length(most))), whole=True)
+    return Spec((_BATCH, ("decoder_seq", _length(decoder_positions(config)))), whole=True)
 
 
 def _pixels(config: Any, module: Any) -> Spec:
     channels = _first(config, ("num_channels", "in_channels", "in_chans"))
     height, width = _image_size(config, type(module).__name__)
-    image = (channels if isinstance(channels, int) else 3, height, width)
+    image: tuple[Axis, ...] = (channels if isinstance(channels, int) else 3, height, width)
+    if config.model_type in _ANY_IMAGE:
+        image = (image[0], ("height", height), ("width", width))
     frames = _first(config, ("num_frames",)) if config.model_type in _VIDEO else None
-    frames = 2 if config.model_type in _PAIRS else 1 if config.model_type in _TILED else frames
+    frames = 2 if config.model_type in _PAIRS else frames
     return Spec((_BATCH, frames, *image) if isinstance(frames, int) else (_BATCH, *image))
 
 
+def _videos(config: Any, module: Any) -> Spec:
+    frames = _first(config, ("frames_per_clip", "num_frames"))
+    axes = _pixels(config, module).axes
+    return Spec((axes[0], frames if isinstance(frames, int) else 16, *axes[-3:]))
+
+
 def _image_size(config: Any, name: str) -> tuple[int, int]:
-    size = _first(config, ("image_size", "img_size", "input_size"))
+    size = _first(config, ("image_size", "img_size", "input_size", "crop_size"))
     if isinstance(size, dict):
         size = size.get("height", _IMAGE), size.get("width", _IMAGE)
     if isinstance(size, (list, tuple)) and size and all(isinstance(n, int) for n in size):
@@ -112,7 +165,9 @@ def _values(config: Any, _module: Any) -> Spec:
     if config.model_type in _CHANNELS:
         return Spec((_BATCH, getattr(config, "audio_channels", 1), _SAMPLES))
     samples = getattr(config, "samples", _SAMPLES)
-    return Spec((_BATCH, samples if isinstance(samples, int) and samples > 0 else _SAMPLES))
+    samples = samples if isinstance(samples, int) and samples > 0 else _SAMPLES
+    free = config.model_type in _ANY_SOUND
+    return Spec((_BATCH, ("samples", samples) if free else samples))
 
 
 def _features(config: Any, _module: Any) -> Spec:
@@ -131,7 +186,8 @@ def _features(config: Any, _module: Any) -> Spec:
 
 def _boxes(config: Any, module: Any) -> Spec:
     corners = 8 if config.model_type == "bros" else 4
-    return Spec((*_ids(config, module).axes, corners), whole=config.model_type != "bros")
+    whole = config.model_type not in ("bros", "udop")
+    return Spec((*_ids(config, module).axes, corners), whole=whole)
 
 
 def _regions(config: Any, _module: Any) -> Spec:
@@ -151,6 +207,7 @@ def _series(config: Any, _module: Any) -> Spec:
 MAKERS: dict[str, Callable[[Any, Any], Spec]] = {
     "input_ids": _ids,
     "pixel_values": _pixels,
+    "pixel_values_videos": _videos,
     "input_values": _values,
     "input_features": _features,
     "decoder_input_ids": _decoder_ids,

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+IN_TEXT = "seq counts the tokens that stand for the image"
+"""The note of a model whose image becomes part of its text."""
+
 
 @dataclass
 class Prepared:
