@@ -21,7 +21,8 @@ from energy_opt.frontend.pytorch import points
 from energy_opt.frontend.pytorch.fit import Point, Unresolved
 from energy_opt.frontend.pytorch.inputs import Inputs
 from energy_opt.frontend.pytorch.lower import lower
-from energy_opt.frontend.pytorch.recorder import Recorder, Run, Unrecordable
+from energy_opt.frontend.pytorch.mode import Unrecordable
+from energy_opt.frontend.pytorch.recorder import Recorder, Run
 from energy_opt.frontend.pytorch.recording import Recording
 from energy_opt.frontend.pytorch.sizes import same_course, solve
 from energy_opt.frontend.pytorch.traced import scoped

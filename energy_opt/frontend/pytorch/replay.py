@@ -1,31 +1,27 @@
 """Repeated layers of a module: run once, replayed where a layer of the same signature gets the same kind of inputs.
 
-A signature is everything a layer's forward can see of itself but its number: classes, plain attributes, shapes and
-dtypes of weights, and the identity of what it shares (a config, an activation function). That nothing depends on the
-number is checked: the second and the last layer of a group are run too and compared, the first time.
+Which layers are alike is told by what they hold (`layers.py`). A layer is replayed only if its run left no trace but
+what it returned: it read no number of its own, changed no attribute and no weight, kept no tensor, and looked at none
+that it was not given. That others run like it is checked the first time: all of them are run too and compared where the
+code is anybody's, the second and the last where it is of a known library.
 """
 # ruff: noqa: TID253  (this file is imported for PyTorch modules only)
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import types
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-if TYPE_CHECKING:
-    from energy_opt.frontend.pytorch.recorder import Mode
+from energy_opt.frontend.pytorch.layers import Group, Reads, is_plain
 
-_CONTAINERS = (nn.ModuleList, nn.Sequential, nn.ModuleDict)
-_SIMPLE = (int, float, str, bool, types.NoneType, torch.dtype)
-_NUMBERS = frozenset({"layer_idx", "layer_id", "layer_index", "layer_number", "training"})
-_OWN = frozenset({"_parameters", "_buffers", "_modules"})
+if TYPE_CHECKING:
+    from energy_opt.frontend.pytorch.mode import Mode
 
 
 class Replay(NamedTuple):
@@ -43,73 +39,6 @@ class Replay(NamedTuple):
     leaving: tuple[tuple[int, int], ...]
 
 
-@dataclass(eq=False)
-class Group:
-    """Modules of equal signature, in the order in which the model holds them."""
-
-    members: list[nn.Module] = field(default_factory=list)
-
-    def is_probe(self, module: nn.Module) -> bool:
-        """Whether the module is run although it could be replayed, the first time."""
-        return module is self.members[1] or module is self.members[-1]
-
-
-def repeated(paths: Mapping[nn.Module, str]) -> dict[nn.Module, Group]:
-    """The groups of two or more equal layers in the module's lists and sequences, by layer."""
-    groups: dict[Any, Group] = {}
-    signatures: dict[nn.Module, Any] = {}
-    for module in paths:
-        if isinstance(module, _CONTAINERS):
-            for child in module.children():
-                if (
-                    next(child.children(), None) is not None
-                ):  # a single op is as cheap as its replay
-                    group = groups.setdefault(_signature(child, signatures), Group())
-                    if child not in group.members:
-                        group.members.append(child)
-    return {m: group for group in groups.values() if len(group.members) > 1 for m in group.members}
-
-
-def _signature(module: nn.Module, known: dict[nn.Module, Any]) -> Any:
-    found = known.get(module)
-    if found is None:
-        attributes = [
-            (name, _described(value))
-            for name, value in module.__dict__.items()
-            if name not in _NUMBERS and name not in _OWN
-        ]
-        weights = [
-            (name, None if t is None else (tuple(t.shape), t.dtype))
-            for store in (module._parameters, module._buffers)
-            for name, t in store.items()
-        ]
-        children = [
-            (name, None if child is None else _signature(child, known))
-            for name, child in module._modules.items()
-        ]
-        found = known[module] = hash(
-            (type(module), tuple(attributes), tuple(weights), tuple(children))
-        )
-    return found
-
-
-def _described(value: Any) -> Any:
-    """What tells two attributes apart: the value of plain ones, the identity of all others."""
-    if isinstance(value, _SIMPLE):
-        return (type(value), value)
-    if isinstance(value, (list, tuple)) and all(isinstance(item, _SIMPLE) for item in value):
-        return (type(value), tuple(value))
-    if isinstance(value, dict) and not value:
-        return dict
-    if isinstance(value, (set, frozenset)) and all(isinstance(item, _SIMPLE) for item in value):
-        return frozenset(value)
-    if isinstance(value, torch.Tensor):
-        return (tuple(value.shape), value.dtype)
-    if isinstance(value, functools.partial):
-        return (id(value.func), *map(_described, (*value.args, *sorted(value.keywords.items()))))
-    return id(value)
-
-
 class _Template(NamedTuple):
     """A recorded call of a layer, with what a replay has to give back."""
 
@@ -125,17 +54,24 @@ class _Template(NamedTuple):
 
 
 class Replayer:
-    """Makes the layers of the groups replay during one run. `different` are groups whose probes disagreed."""
+    """Makes the layers of the groups replay during one run.
+
+    `different` are groups whose probes disagreed, `unfit` those whose layers left a trace and so were all run.
+    """
 
     def __init__(
         self,
         mode: Mode,
         groups: Mapping[nn.Module, Group],
         weights_of: Callable[[nn.Module], list[int]],
+        changed: Callable[[nn.Module], bool],
         *,
         verify: bool,
     ) -> None:
         self.different: list[Group] = []
+        self.unfit: list[Group] = []
+        self._reads = Reads(groups)
+        self._changed = changed
         self._mode = mode
         self._groups = groups
         self._weights_of = weights_of
@@ -150,7 +86,8 @@ class Replayer:
             for module, group in self._groups.items():
                 changed.append((module, module.__dict__.get("forward")))
                 module.__dict__["forward"] = self._forward(module, group)
-            yield
+            with self._reads.counted():
+                yield
         finally:
             for module, own in changed:
                 module.__dict__.pop("forward")
@@ -164,24 +101,26 @@ class Replayer:
             leaves, spec = pytree.tree_flatten((args, kwargs))
             inputs = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
             kinds = [_leaf(leaf, inputs) for leaf in leaves]
-            if None in kinds:
+            if None in kinds or group in self.unfit or self._mode.wrote_weight:
                 return original(*args, **kwargs)
             key = (group, str(spec), tuple(kinds))
             template = self._templates.get(key)
             entering = [self._mode.number(tensor) for tensor in inputs]
             if template is not None and not (self._verify and group.is_probe(module)):
                 return self._replayed(template, module, inputs, entering)
-            start, born = len(self._mode.steps), self._mode.count
+            start, born, reads = len(self._mode.steps), self._mode.count, self._reads.count
+            known = dict(self._templates)
             result = original(*args, **kwargs)
             made = self._template(module, start, born, inputs, entering, result)
             if template is None:
-                weights = set(self._weights_of(self._mode.root))
-                if weights.isdisjoint(n for n in made.numbers if n is not None):
+                if reads == self._reads.count and self._left_no_trace(made, inputs):
                     self._templates[key] = made
+                else:
+                    self.unfit.append(group)
             elif group not in self.different:
                 if self._same(template, made):  # then this run is written down as the others are
                     self._mode.rewind(start, born, inputs, entering)
-                    self._templates = {k: t for k, t in self._templates.items() if t.start < start}
+                    self._templates = known
                     return self._replayed(template, module, inputs, entering)
                 self.different.append(group)
             return result
@@ -205,6 +144,28 @@ class Replayer:
         numbers = [self._mode.number(t) if isinstance(t, torch.Tensor) else None for t in leaves]
         end = len(self._mode.steps)
         return _Template(start, end, born, module, entering, changed, leaves, numbers, spec)
+
+    def _left_no_trace(self, made: _Template, inputs: Sequence[torch.Tensor]) -> bool:
+        """Whether all that the layer did was to return what it made of its inputs."""
+        mode = self._mode
+        if mode.wrote_weight or self._changed(made.module):
+            return False
+        if any(
+            n is None and not is_plain(x) for n, x in zip(made.numbers, made.leaves, strict=True)
+        ):
+            return False
+        weights = set(self._weights_of(mode.root))
+        if not weights.isdisjoint(n for n in made.numbers if n is not None):
+            return False
+        given = weights.union(made.entering)
+        if any(n < made.born and n not in given for n in _read(mode.steps[made.start :])):
+            return False
+        # What is left is held by us: what came in, what goes out (twice: as the result and as leaves), templates.
+        ours = Counter(id(leaf) for leaf in made.leaves for _ in range(2))
+        ours.update(id(leaf) for template in self._templates.values() for leaf in template.leaves)
+        came = set(map(id, inputs))
+        held = mode.holders(made.born)
+        return all(number <= ours[tensor] or tensor in came for tensor, number in held.items())
 
     def _replayed(
         self,
@@ -275,11 +236,20 @@ def _numbers(pairs: Sequence[tuple[int, int]]) -> list[int]:
     return [number for _, number in pairs]
 
 
+def _read(steps: Sequence[Any]) -> Iterator[int]:
+    """Numbers of the tensors that steps read."""
+    for step in steps:
+        if isinstance(step, Replay):
+            yield from _numbers(step.entering)
+        else:
+            yield from (number for number in step.inputs if number is not None)
+
+
 def _leaf(leaf: Any, tensors: Sequence[torch.Tensor]) -> Any:
     """What a replay depends on in one argument; None where it could depend on more than can be seen."""
     if isinstance(leaf, torch.Tensor):
         same = next(i for i, tensor in enumerate(tensors) if tensor is leaf)
         return (tuple(leaf.shape), leaf.stride(), leaf.dtype, same)
-    if isinstance(leaf, _SIMPLE):
+    if is_plain(leaf):
         return (type(leaf), leaf)
     return None

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from energy_opt.frontend.pytorch.fit import Fit, Point, Unresolved, Values
-from energy_opt.frontend.pytorch.recorder import Recorder, Run, Step
+from energy_opt.frontend.pytorch.mode import Step
+from energy_opt.frontend.pytorch.recorder import Recorder, Run
 from energy_opt.frontend.pytorch.recording import Call, Recording, Target, Type, Weight
 from energy_opt.frontend.pytorch.replay import Replay
 from energy_opt.frontend.pytorch.schema import dtype_name
@@ -28,6 +29,7 @@ def same_course(a: Run, b: Run) -> bool:
             or x.inputs != y.inputs
             or x.outputs != y.outputs
             or x.path != y.path
+            or x.reuses != y.reuses
             or len(x.types) != len(y.types)
         ):
             return False
