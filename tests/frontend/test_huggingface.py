@@ -247,6 +247,9 @@ def test_images_are_priced_with_the_text_they_stand_in() -> None:
     assert "CLIPEncoderLayer" in graph.modules.values()
     assert "LlamaDecoderLayer" in graph.modules.values()
     assert any("stand for the image" in note for note in graph.notes)
+    several = graph.at({"batch": 3})
+    pixels = next(v for v in several.model.graph.inputs if v.name == "pixel_values")
+    assert list(pixels.shape) == [3, 3, 28, 28]
 
 
 _VISION = {
@@ -376,8 +379,10 @@ def test_a_model_in_memory_keeps_its_cache_setting() -> None:
         model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**_TINY))
     graph = huggingface.load_config(model)
     assert model.config.use_cache
-    # Ids in, logits out: a cache would be returned too.
-    assert len(graph.model.graph.outputs) == 1
+    # Ids in, logits out: a cache would be returned too. So it is at sizes that are a graph of their own.
+    other = graph.at({"seq": 1})
+    assert other is not graph
+    assert len(graph.model.graph.outputs) == len(other.model.graph.outputs) == 1
 
 
 def test_what_is_priced_without_a_part_of_the_model_says_so() -> None:

@@ -28,11 +28,8 @@ def load_config(source: Any, settings: Mapping[str, Any] | None = None) -> Graph
     """
     require()
     from energy_opt.frontend.huggingface import loading
-    from energy_opt.frontend.huggingface.build import cacheless, quiet, unchecked
 
-    made = prepare(source, settings)
-    with quiet(), unchecked(), cacheless(made.module.config):
-        return loading.load(made)
+    return loading.load(prepare(source, settings))
 
 
 def prepare(source: Any, settings: Mapping[str, Any] | None = None) -> Prepared:

@@ -205,6 +205,13 @@ def unchecked() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def running(config: Any) -> Iterator[None]:
+    """Inside, a model with this config runs as it is priced: in silence, on no values, without a cache."""
+    with quiet(), unchecked(), cacheless(config):
+        yield
+
+
+@contextlib.contextmanager
 def cacheless(config: Any) -> Iterator[None]:
     """Inside, a model with this config keeps no cache of keys and values; afterwards it is as it was."""
     each = [config, *(getattr(config, key, None) for key in config.sub_configs)]

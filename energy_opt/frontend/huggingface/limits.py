@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from energy_opt.errors import DimError
+from energy_opt.frontend.huggingface.build import running
 from energy_opt.frontend.huggingface.modalities import decoder_positions, positions
 from energy_opt.ir.graph import Graph
 
@@ -70,12 +71,12 @@ def _stating(config: Any, dim: str, most: int) -> tuple[int, str]:
 
 
 class Bounded:
-    """What makes a graph for given sizes (see `Graph.at`), with a look at the limits first."""
+    """What makes a graph for given sizes (see `Graph.at`), as the first was made, with a look at the limits before."""
 
-    def __init__(self, graph: Graph, limits: Mapping[str, Limit], kind: str) -> None:
+    def __init__(self, graph: Graph, limits: Mapping[str, Limit], module: Any) -> None:
         self._inner = graph.variant
         self._limits = dict(limits)
-        self._kind = kind
+        self._module = module
         self._noted: dict[tuple[int, tuple[str, ...]], Graph] = {}
 
     def __call__(self, graph: Graph, sizes: Mapping[str, Any]) -> Graph:
@@ -93,7 +94,10 @@ class Bounded:
                 f"{name} = {size} is beyond the {limit.most} positions that the model was made for; "
                 "its work is priced all the same"
             )
-        made = graph if self._inner is None else self._inner(graph, sizes)
+        made = graph
+        if self._inner is not None:
+            with running(self._module.config):
+                made = self._inner(graph, sizes)
         if not notes:
             return made
         key = (id(made), tuple(notes))
@@ -102,7 +106,8 @@ class Bounded:
         return self._noted[key]
 
     def _refusal(self, name: str, size: int, limit: Limit) -> str:
-        text = f"{name} is {size}, but {self._kind} has learned positions for {limit.most} tokens ({limit.table})"
+        kind = type(self._module).__name__
+        text = f"{name} is {size}, but {kind} has learned positions for {limit.most} tokens ({limit.table})"
         if limit.field:
             needed = size + limit.stated - limit.most
             text += f"; a model that has them is made with --set {limit.field}={needed}"

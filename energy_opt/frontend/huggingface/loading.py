@@ -7,6 +7,7 @@ from typing import Any
 
 from energy_opt.errors import EnergyOptError, ModelError
 from energy_opt.frontend.huggingface import inputs
+from energy_opt.frontend.huggingface.build import running
 from energy_opt.frontend.huggingface.limits import Bounded, limits
 from energy_opt.frontend.huggingface.prepared import IN_TEXT, Prepared
 from energy_opt.ir.graph import Graph
@@ -21,16 +22,17 @@ def load(made: Prepared) -> Graph:
     Raises:
         ModelError: the module cannot be followed.
     """
-    graph = _with_free_sizes(made)
-    try:
-        graph = graph or _load(made, inputs.firm(made.dynamic), made.notes)
-    except ModelError as error:
-        graph = _without_image(made, error)
-        if graph is None:
-            raise
+    with running(made.module.config):
+        graph = _with_free_sizes(made)
+        try:
+            graph = graph or _load(made, inputs.firm(made.dynamic), made.notes)
+        except ModelError as error:
+            graph = _without_image(made, error)
+            if graph is None:
+                raise
     bounds = limits(made.module, graph.dims)
-    if bounds:
-        graph.variant = Bounded(graph, bounds, type(made.module).__name__)
+    if bounds or graph.variant:
+        graph.variant = Bounded(graph, bounds, made.module)
     return graph
 
 
