@@ -28,7 +28,7 @@ import counters
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 TIMEOUT_S = 900
-# Which probe of counters.py says whether an operator of a model is counted, as transformers spells it.
+# Which probe of frontends_child.py says whether an operator of a model is counted, as transformers spells it.
 PROBE = {
     "linear": "Linear", "matmul": "@", "_grouped_mm": "grouped_mm", "grouped_mm_fallback": "grouped_mm",
     "scaled_dot_product_attention": "scaled_dot_product_attention",
@@ -36,8 +36,8 @@ PROBE = {
 
 
 def child(task: str, way: str, model: str, runs: int) -> Any:
-    """What counters.py answers, or one line that says why it does not."""
-    script = [sys.executable, str(HERE / "counters.py"), task, way, model, str(runs)]
+    """What the child answers, or one line that says why it does not."""
+    script = [sys.executable, str(HERE / "frontends_child.py"), task, way, model, str(runs)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     try:
         done = subprocess.run(
