@@ -37,7 +37,7 @@ _ANY_IMAGE = frozenset(
     "rt_detr_resnet swiftformer table-transformer textnet upernet".split()
 )
 _ANY_SOUND = frozenset(
-    "data2vec-audio hubert sew speecht5 unispeech unispeech-sat wav2vec2 wav2vec2-conformer wavlm".split()
+    "data2vec-audio hubert sew speecht5 unispeech unispeech-sat wav2vec2 wavlm".split()
 )
 _MELS_FIRST = frozenset("whisper qwen2_audio qwen2_audio_encoder voxtral voxtral_encoder".split())
 _CHANNELS = frozenset(
