@@ -475,6 +475,7 @@ def test_the_source_is_what_one_types() -> None:
         ({"num_hidden_layers": "-1"}, "cannot be negative"),
         ({"hidden_size": "0"}, "a number of heads is 0"),
         ({"num_hidden_layers": "1000000"}, "10000 layers are the most"),
+        ({"num_labels": "1000000000"}, "1000000 are the most"),
         ({"hidden_size": "1200000000000"}, "overflow"),
         ({"hidden_size.x": "1"}, "holds no config of its own"),
         ({".": "1"}, "a name is missing"),
@@ -491,6 +492,11 @@ def test_settings_that_make_no_model(settings: dict[str, str], says: str) -> Non
         prepare("hf:bert", settings)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_image_that_no_tensor_holds_is_refused() -> None:
+    with pytest.raises(UsageError, match="pixel_values cannot be a tensor of 1 x 3 x 1000000000"):
+        prepare("hf:vit", {"image_size": "1000000000", "num_hidden_layers": "1"})
 
 
 def test_heads_that_cannot_share_keys_are_refused() -> None:

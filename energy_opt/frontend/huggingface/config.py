@@ -16,6 +16,9 @@ _COUNT = re.compile(
     r"^(num|n|encoder|decoder)_(\w+_)?(layers?|heads?)$|^(hidden|intermediate|vocab)_size$|^n_embd$|^d_(model|ff)$"
 )
 
+_MOST_LABELS = 1_000_000
+"""transformers makes a name for each of them."""
+
 
 def make(
     fields: dict[str, Any],
@@ -84,6 +87,8 @@ def _check(fields: Mapping[str, Any], source: str) -> None:
     for key, value in fields.items():
         if isinstance(value, dict):
             _check(value, source)
+        elif key == "num_labels" and isinstance(value, int) and value > _MOST_LABELS:
+            raise UsageError(f"{source}: num_labels is {value}; {_MOST_LABELS} are the most")
         elif isinstance(value, int) and _COUNT.search(str(key)):
             if value < 0:
                 raise UsageError(f"{source}: {key} is {value}; a size cannot be negative")

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from energy_opt.errors import EnergyOptError, ModelError
+from energy_opt.errors import EnergyOptError, ModelError, UsageError
 from energy_opt.frontend.huggingface.modalities import MAKERS, OPTIONAL, Spec, takes_images, text
 
 # What a forward declares optional and then cannot do without.
@@ -48,7 +48,16 @@ def _made(module: Any, wanted: Mapping[str, Spec]) -> tuple[dict[str, Any], dict
     for name, spec in wanted.items():
         shape = [axis if isinstance(axis, int) else axis[1] for axis in spec.axes]
         kind = torch.int64 if spec.whole else dtype
-        tensors[name] = torch.empty(shape, dtype=kind, device="meta")
+        try:
+            tensors[name] = torch.empty(shape, dtype=kind, device="meta")
+        except (
+            RuntimeError,
+            TypeError,
+        ) as error:  # 2**63 bytes are the most, also of what is not there
+            sizes = " x ".join(str(size) for size in shape)
+            raise UsageError(
+                f"{name} cannot be a tensor of {sizes}; choose smaller sizes"
+            ) from error
         free = {i: axis[0] for i, axis in enumerate(spec.axes) if not isinstance(axis, int)}
         if free:
             dynamic[name] = free

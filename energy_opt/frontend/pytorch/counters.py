@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import re
 import warnings
 from collections import Counter
@@ -233,11 +234,17 @@ def _slow_path() -> Iterator[None]:
 
 
 def _guarded(run: Callable[[], Count], count: Count) -> Count:
+    before = logging.root.manager.disable
+    logging.disable(
+        logging.CRITICAL
+    )  # torch writes a traceback of what it raises; we say it in a line
     try:
         return run()
     except Exception as error:  # noqa: BLE001 - whatever another tool does to a module is a finding, not our failure
-        said = " ".join(str(error).split())[:200] or "no message"
+        said = " ".join(str(error).split())[:200].rstrip(".") or "no message"
         return Count(count.name, count.label, count.unit, failed=f"{type(error).__name__}: {said}")
+    finally:
+        logging.disable(before)
 
 
 def _empty(tensor: torch.Tensor, device: str, zeros: dict[Any, torch.Tensor]) -> torch.Tensor:

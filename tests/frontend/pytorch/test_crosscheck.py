@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -179,6 +180,19 @@ def test_a_counter_that_fails_says_why() -> None:
     assert failed == {"flop_counter", "fvcore"}
     text = rendered(found)
     assert "could not run this model" in text
+
+
+def test_torch_logs_nothing_of_a_counter_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    class Fails(nn.Module):
+        def forward(self, x: Any) -> Any:
+            logging.getLogger("torch").error("a traceback")
+            return x.cuda()
+
+    before = logging.root.manager.disable
+    count = counters.flop_counter(Fails(), [torch.zeros(1)], {}, device="cpu", math=False)
+    assert count.failed
+    assert not caplog.records
+    assert logging.root.manager.disable == before
 
 
 def rendered(found: dict[str, Any]) -> str:
