@@ -8,30 +8,69 @@ from collections.abc import Iterator, Mapping
 from energy_opt.frontend.pytorch.fit import Point
 
 Options = Mapping[str, tuple[int, ...]]
-"""Sizes to try for each dim."""
+"""Sizes to try for each dim; the first are the example's where they are more than 1 and not equal."""
 
+_COUNT = 5
+MULTIPLES = 2
+"""Which of the options are multiples of the example."""
 _LARGE = 32
 """From this size on an example says that somewhat smaller ones than its own are possible."""
-
-
-_SMALL = ((3, 5, 7, 11, 13), (4, 6, 9, 10, 14), (8, 12, 15, 17, 19), (16, 18, 20, 21, 22))
-"""Sizes of dims that stand beside each other: of equal ones, one could be taken for the other."""
+_SMALL = (3, 5, 7, 11, 13, 4, 6, 9, 10, 14, 8, 12, 15, 17, 19, 16, 18, 20, 21, 22)
+_WIDE = (67, 131, 83, 101, 149, 163)
+"""Far from small examples, so that it shows where a module does something else from some size on."""
 
 
 def options(examples: Mapping[str, int]) -> Iterator[Options]:
-    """Five sizes for every dim, again and again until the module takes them: small ones, multiples of the example."""
+    """Five sizes for every dim, again and again until the module takes them: far apart, closer, multiples.
+
+    No two dims get the same size: one could be taken for the other.
+    """
     if not examples:
         yield {}
         return
-    found: dict[str, tuple[int, ...]] = {}
-    for place, (name, size) in enumerate(examples.items()):
+    for wide in (True, False):
+        used: set[int] = {1}
+        yield {
+            name: _around(name, size, place, used, wide)
+            for place, (name, size) in enumerate(examples.items())
+        }
+    yield {
+        name: tuple(
+            max(size, 1) * k
+            for k in _rotated((1, 2, 3, 5, 7) if size > 1 else (2, 3, 5, 7, 11), place)
+        )
+        for place, (name, size) in enumerate(examples.items())
+    }
+
+
+def _around(name: str, size: int, place: int, used: set[int], wide: bool) -> tuple[int, ...]:
+    if name != "batch" and size - 9 * place >= _LARGE:
         top = size - 9 * place
-        fits = name != "batch" and top >= _LARGE
         # Far apart, so that what is rounded down shows.
-        spread = (top - 1, top // 2 + 1, 2 * top // 3 + 1, 5 * top // 6 + 1, 3 * top // 4 - 1)
-        found[name] = spread if fits else _SMALL[place % len(_SMALL)]
-    yield found
-    yield {name: tuple(size * k for k in (2, 3, 5, 7, 11)) for name, size in examples.items()}
+        further = [top // 2 + 1, 2 * top // 3 + 1, 5 * top // 6 + 1, 3 * top // 4 - 1, top - 1]
+        if wide:
+            further.insert(0, 2 * top + 3)
+    else:
+        further = [*(_WIDE[place : place + 1] if wide else ()), *_rotated(_SMALL, 5 * place)]
+    free = [one for one in dict.fromkeys(further) if one not in used and one != size]
+    free += [
+        one for one in itertools.islice(itertools.count(size + 1), 50) if one not in {*used, *free}
+    ]
+    if size == 1:
+        chosen = [free[1], free[0], *free[2:_COUNT]]
+    elif (
+        size in used
+    ):  # that of another dim: a size of its own first, and the example's where it changes alone
+        chosen = [free[1], size, free[0], *free[2 : _COUNT - 1]]
+    else:
+        chosen = [size, *free[: _COUNT - 1]]
+    used.update(chosen)
+    return tuple(chosen)
+
+
+def _rotated(sizes: tuple[int, ...], by: int) -> tuple[int, ...]:
+    by %= len(sizes)
+    return sizes[by:] + sizes[:by]
 
 
 def design(sizes: Options) -> Iterator[Point]:
@@ -41,28 +80,22 @@ def design(sizes: Options) -> Iterator[Point]:
     for name, choices in sizes.items():
         yield {**base, name: choices[1]}
     if len(sizes) not in (0, 2):  # for two dims the points at 1 verify
-        yield {name: choices[2] for name, choices in sizes.items()}
+        yield changed(sizes)
     if len(sizes) > 2:
         for a, b in itertools.combinations(sizes, 2):
             yield {**base, a: sizes[a][1], b: sizes[b][1]}
 
 
-def ones(sizes: Options) -> Iterator[tuple[str, Point]]:
-    """Each dim at 1 with the others at a size of their own: where models take short cuts, and formulas go wrong."""
-    for name in sizes:
-        yield name, {**{other: choices[2] for other, choices in sizes.items()}, name: 1}
+def changed(sizes: Options, *ones: str) -> Point:
+    """Every dim at a third size, but for those at 1: where models take short cuts, and formulas go wrong."""
+    return {name: 1 if name in ones else choices[2] for name, choices in sizes.items()}
 
 
 def more(sizes: Options) -> Iterator[Point]:
-    """Points that also tell squares."""
+    """Points that also tell squares, and what is rounded."""
     last = {name: choices[3] for name, choices in sizes.items()}
-    yield {name: choices[2] for name, choices in sizes.items()}
+    yield changed(sizes)
     yield last
     for name, choices in sizes.items():
         yield {**last, name: choices[4]}
         yield {**last, name: choices[0]}
-
-
-def said(point: Point) -> str:
-    """The point in words."""
-    return ", ".join(f"{name} = {size}" for name, size in point.items())

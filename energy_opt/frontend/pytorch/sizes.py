@@ -109,12 +109,16 @@ class _Solver:
             formula = self._window(column, axis, values)  # exact, where a fit could be misled
             if formula is not None:
                 self._fit.know(values, formula)
+                return formula
         return self._fit(values)
 
     def _window(self, column: Sequence[Step], axis: int, values: Values) -> Dim | None:
         """The output size of a convolution or pool, floor((x + c) / stride) + 1, checked at every point."""
         step = column[0]
-        if not any(word in step.schema.name for word in _WINDOWED) or step.inputs[0] is None:
+        name = step.schema.name
+        if "transpose" in name or not any(word in name for word in _WINDOWED):
+            return None
+        if step.inputs[0] is None:
             return None
         rank = len(step.types[0][0])
         spatial = axis - rank  # from the back
@@ -138,7 +142,9 @@ class _Solver:
                 ceil_div(size, stride) if values == tuple(-(-x // stride) for x in sizes) else None
             )
         padding = padding if isinstance(padding, int) else 0
-        for extra in (0, stride - 1):  # rounded down, or up where the pool is asked to
+        # Rounded down, or up where the pool is asked to; torch drops a last window that starts behind the input.
+        kept = stride + padding <= dilation * (kernel - 1) + 1
+        for extra in (0, stride - 1) if kept else (0,):
             offset = 2 * padding - dilation * (kernel - 1) - 1 + stride + extra
             if values == tuple((x + offset) // stride for x in sizes):
                 return floor_div(total((size, offset)), stride)
