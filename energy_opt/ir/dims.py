@@ -165,9 +165,11 @@ def _compile(expression: sympy.Expr, position: Mapping[str, int]) -> Callable[..
         base = _compile(expression.base, position)
         return lambda arguments, power=int(expression.exp): math.prod([base(arguments)] * power)
     if expression.func in (sympy.floor, sympy.ceiling):
-        part = _compile(expression.args[0], position)
+        # One division of whole numbers: 124 / 3 - 4 / 3 in floats is less than 40.
+        numerator, denominator = expression.args[0].as_numer_denom()
+        part, by = _compile(numerator, position), _compile(denominator, position)
         rounded = np.floor if expression.func is sympy.floor else np.ceil
-        return lambda arguments: rounded(part(arguments))
+        return lambda arguments: rounded(part(arguments) / by(arguments))
     if expression.func is sympy.log:
         part = _compile(expression.args[0], position)
         return lambda arguments: _log(part(arguments))

@@ -23,6 +23,8 @@ B, S = symbol("batch"), symbol("seq")
         (sympy.Min(512, S) * B, 21.0),
         (sympy.Max(B, S) + 1, 8.0),
         (sympy.floor(S / 2), 3.0),
+        (sympy.floor((S - 4) / 3), 1.0),  # 7 / 3 - 4 / 3 in floats is less
+        (sympy.ceiling((4 * S - 4) / 3), 8.0),
         (sympy.ceiling(S / 2), 4.0),
         (sympy.Mod(S, 4), 3.0),
         (B / sympy.Integer(2), 1.5),

@@ -8,7 +8,7 @@ from energy_opt.ir.dims import Dim, product
 from energy_opt.ir.op import Op, Work
 from energy_opt.ir.rules.arguments import integer, result, shape, sizes
 from energy_opt.ir.rules.aten.names import aten
-from energy_opt.ir.rules.formulas import elements, interpolation, moved, nbytes, per_input
+from energy_opt.ir.rules.formulas import elements, interpolation, least, moved, nbytes, per_input
 from energy_opt.ir.rules.registry import rule
 
 
@@ -79,8 +79,7 @@ def _upsample(mode: str) -> Callable[[Op], Work]:
         x, y = op.x.dims, op.y.dims
         changed = sum(before != after for before, after in zip(x, y, strict=True))
         flops = interpolation(mode, changed)
-        smaller = all(isinstance(d, int) for d in (*x, *y)) and product(y) < product(x)
-        read = nbytes(op.y) if flops == 0 and smaller else nbytes(op.x)
+        read = nbytes(op.x) if flops else least(nbytes(op.x), nbytes(op.y))
         kind = None if changed else "copy"
         return Work(other_flops=flops * elements(op.y), bytes_read=read, kind=kind)
 
