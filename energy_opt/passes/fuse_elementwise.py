@@ -65,6 +65,7 @@ class _Search:
         self.group_of: dict[onnx_ir.Node, _Group] = {}
         self._depths: dict[onnx_ir.Node, int] = {}  # of nodes that are in no group
         self._elements: dict[tuple[object, ...], Dim | None] = {}
+        self._read_by: dict[onnx_ir.Value, list[onnx_ir.Node | None]] = {}
 
     def visit(self, node: onnx_ir.Node) -> None:
         """Put the node into a group, or note how deep it lies."""
@@ -133,7 +134,10 @@ class _Search:
 
     def _readers(self, value: onnx_ir.Value) -> list[onnx_ir.Node | None]:
         """Who reads the value, itself or through views; None where it leaves the graph."""
-        found: list[onnx_ir.Node | None] = [None] if value.is_graph_output() else []
+        found = self._read_by.get(value)
+        if found is not None:
+            return found
+        found = self._read_by[value] = [None] if value.is_graph_output() else []
         for user, _ in value.uses():
             if self._is_view(user):
                 found += [reader for output in user.outputs for reader in self._readers(output)]
