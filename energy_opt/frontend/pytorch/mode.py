@@ -258,11 +258,19 @@ def exporting() -> Iterator[None]:
     try:
         for name in flags:
             setattr(torch.compiler, name, True)
-        with torch._C._EnablePreDispatch(), enable_python_dispatcher():
+        with _uncompiled(), torch._C._EnablePreDispatch(), enable_python_dispatcher():
             yield
     finally:
         for name, value in flags.items():
             setattr(torch.compiler, name, value)
+
+
+def _uncompiled() -> Any:
+    """A context in which what was compiled runs as it was written."""
+    # What compiles takes seconds to import, and where nobody did nothing is compiled.
+    if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
+        return contextlib.nullcontext()
+    return torch.compiler.set_stance("force_eager")
 
 
 _FLAGS = ("_is_exporting_flag", "_is_compiling_flag")

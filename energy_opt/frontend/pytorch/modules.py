@@ -58,6 +58,7 @@ def load_module(
             "or export that to ONNX"
         )
     elif isinstance(module, nn.Module):
+        module = _unwrapped(module)
         if isinstance(module, torch.fx.GraphModule):
             module = scoped(module)
         return _graph(module, Inputs(module, inputs, dynamic), name, notes)
@@ -65,6 +66,14 @@ def load_module(
         raise UsageError(f"{name} is no nn.Module and no ExportedProgram")
     recording.notes[:0] = notes
     return _lowered(recording, name)
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """The module itself, where it was compiled or is to run on several devices."""
+    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        return _unwrapped(module.module)
+    compiled = module.__dict__.get("_modules", {}).get("_orig_mod")
+    return module if compiled is None else _unwrapped(compiled)
 
 
 def _lowered(recording: Recording, name: str) -> Graph:
@@ -98,7 +107,16 @@ def _exported(module: nn.Module, inputs: Inputs, reason: Exception) -> Recording
     """The recording of torch.export, with a note that says why. Raises ModelError with torch's reason."""
     from energy_opt.frontend.pytorch import export
 
-    recording = export.export_module(module, inputs, reason=reason)
+    try:
+        recording = export.export_module(module, inputs, reason=reason)
+    except ModelError as error:
+        for path, part in module.named_modules():
+            if isinstance(part, torch.jit.ScriptModule):
+                raise ModelError(
+                    f"{error}; its part {path!r} is TorchScript, which has no Python to follow: "
+                    "give the module with the nn.Module that the part was made from"
+                ) from None
+        raise
     said = _why(reason)
     recording.notes.append(f"exported with torch.export, since recording could not follow: {said}")
     return recording
@@ -107,7 +125,7 @@ def _exported(module: nn.Module, inputs: Inputs, reason: Exception) -> Recording
 def _why(reason: Exception) -> str:
     """In a few words, what the recorder could not follow; torch's own are long."""
     text = str(reason)
-    if "igher order operator" in text or "HOP:" in text:
+    if any(word in text for word in ("igher order operator", "HOP:", "Current active mode")):
         return "control flow written as operators (torch.cond and the like)"
     if "register_meta function for" in text:
         name = text.partition("register_meta function for ")[2].partition("()")[0]

@@ -25,9 +25,10 @@ SKIPPED = frozenset(
     """aten::_assert_tensor_metadata aten::_assert_async aten::_assert_scalar aten::_functional_assert_async
     aten::_functional_assert_scalar aten::sym_constrain_range aten::sym_constrain_range_for_size
     aten::_functional_sym_constrain_range aten::_functional_sym_constrain_range_for_size aten::sym_size aten::sym_stride
-    aten::sym_numel aten::sym_storage_offset aten::sym_is_contiguous""".split()
+    aten::sym_numel aten::sym_storage_offset aten::sym_is_contiguous profiler::_record_function_enter
+    profiler::_record_function_enter_new profiler::_record_function_exit""".split()
 )
-"""Operators that check or describe tensors and do nothing with them."""
+"""Operators that check or describe tensors, or name what runs, and do nothing with them."""
 
 _DROPOUTS = frozenset({"dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout"})
 

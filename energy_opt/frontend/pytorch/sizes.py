@@ -13,7 +13,7 @@ from energy_opt.frontend.pytorch.replay import Replay
 from energy_opt.frontend.pytorch.schema import dtype_name
 from energy_opt.ir.dims import Dim, ceil_div, floor_div, total
 
-_WINDOWED = ("conv", "pool", "unfold", "im2col")
+_WINDOWED = ("conv", "pool")
 
 
 def same_course(a: Run, b: Run) -> bool:
@@ -116,6 +116,8 @@ class _Solver:
         """The output size of a convolution or pool, floor((x + c) / stride) + 1, checked at every point."""
         step = column[0]
         name = step.schema.name
+        if name == "unfold":
+            return self._unfolded(step, axis, values)
         if "transpose" in name or not any(word in name for word in _WINDOWED):
             return None
         if step.inputs[0] is None:
@@ -149,6 +151,18 @@ class _Solver:
             if values == tuple((x + offset) // stride for x in sizes):
                 return floor_div(total((size, offset)), stride)
         return None
+
+    def _unfolded(self, step: Step, axis: int, values: Values) -> Dim | None:
+        """How many windows Tensor.unfold finds, floor((x - size) / step) + 1, checked at every point."""
+        arguments = dict(zip(step.schema.names, step.values, strict=True))
+        dimension, width, stride = (arguments[name] for name in ("dimension", "size", "step"))
+        known = self._types.get(step.inputs[0] or 0)
+        at = self._values.get(step.inputs[0] or 0)
+        if known is None or at is None or axis != dimension % len(at):
+            return None
+        if values != tuple((x - width) // stride + 1 for x in at[axis]):
+            return None
+        return floor_div(total((known[0][axis], stride - width)), stride)
 
     def _target(self, first: Step, values: Sequence[tuple[Any, ...]]) -> Target:
         arguments = values[0]
