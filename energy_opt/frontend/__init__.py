@@ -106,6 +106,12 @@ def _named(name: str, inputs: Any, settings: Mapping[str, Any] | None) -> Graph:
     _refuse(inputs, f"{name}: example inputs go with a torch module, not with a name")
     if python_object.is_object(name):
         return python_object.load_object(name, settings)
+    if name.lower().endswith(".py"):
+        module = os.path.splitext(os.path.basename(name))[0]
+        raise UsageError(
+            f"{name}: a Python file; name the function in it that returns a module and example inputs: "
+            f"python:{module}:FUNCTION, in the directory of the file"
+        )
     if huggingface.is_config(name):
         return _config(name, settings)
     _refuse(settings, f"{name}: settings change a transformers config; an .onnx file is as it is")

@@ -66,6 +66,8 @@ def prepare(source: str, settings: Mapping[str, Any] | None = None) -> Prepared:
         not part.isidentifier() for part in f"{path}.{name}".split(".")
     ):
         raise UsageError(f"{where} not of the form python:package.module:callable; {_FORM}")
+    if path.endswith(".py"):
+        raise UsageError(f"{where} a module is named without .py: {_SPEC}{path[:-3]}:{name}")
     with _current_directory():
         found = _find(_import(path, where), path, name, where)
         result = (

@@ -7,7 +7,10 @@ from typing import Final
 _GIVE = "give the .onnx file"
 _UNPACK = "unpack it and give the .onnx file in it"
 _EXPORT = "export it to ONNX first"
-_TORCH = f"load it in torch and {_EXPORT} (torch.onnx.export)"
+_TORCH = (
+    "give what makes its module (python:package.module:callable, or in Python energy_opt.load(module, inputs)), "
+    "or export it to ONNX (torch.onnx.export)"
+)
 _TF2ONNX = f"{_EXPORT}, for example with tf2onnx"
 _LFS: Final = b"version https://git-lfs.github.com/spec/"
 
@@ -91,6 +94,11 @@ def _text_type(text: str) -> str:
 
 
 def _zip(head: bytes) -> str:
+    if b"/archive_format" in head or b"/data/weights/" in head:
+        return (
+            "a program saved by torch.export (.pt2), not an ONNX model; "
+            "load it in Python: energy_opt.load(torch.export.load(FILE))"
+        )
     if any(name in head for name in (b"data.pkl", b"constants.pkl", b"/version")):
         return f"a PyTorch file (.pt), not an ONNX model; {_TORCH}"
     if b".npy" in head:

@@ -94,6 +94,7 @@ def test_old_models_need_no_opset(tmp_path: Path) -> None:
         (b"PK\x03\x04" + b"\0" * 26 + b"archive/data.pkl", "a PyTorch file (.pt)"),
         (b"PK\x03\x04" + b"\0" * 26 + b"arr_0.npy", "NumPy archive"),
         (b"PK\x03\x04" + b"\0" * 26 + b"metadata.json", "a Keras file"),
+        (b"PK\x03\x04" + b"\0" * 26 + b"net/archive_format", "torch.export.load"),
         (b"PK\x03\x04" + b"\0" * 26 + b"bert.onnx", "a zip archive; unpack it"),
         (b"\x80\x02}q\x00.", "a Python pickle"),
         (b"\x1c\0\0\0TFL3\x14\0", "a TensorFlow Lite model"),

@@ -468,6 +468,7 @@ def test_the_source_is_what_one_types() -> None:
     ("settings", "says"),
     [
         ({"hiden_size": "8"}, "did you mean hidden_size"),
+        ({"seq": "8"}, "give it as --dim seq=N"),
         ({"zzz": "8"}, "its sizes are vocab_size, hidden_size"),
         ({"hidden_size": "abc"}, "takes a whole number, not 'abc'"),
         ({"num_hidden_layers": "2.5"}, "takes a whole number, not '2.5'"),

@@ -96,6 +96,7 @@ def test_a_transformers_model_comes_without_inputs(write: Write) -> None:
         ("python:nets/small.py:make", "python:nets.small:make"),
         ("python:surely_not_there:make", "no module 'surely_not_there'"),
         ("python:math.deeper:make", "no module 'math.deeper'"),
+        ("python:small.py:make", "named without .py: python:small:make"),
         ("python:math:squirt", "did you mean sqrt"),
     ],
 )

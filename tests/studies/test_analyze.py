@@ -102,6 +102,7 @@ def test_what_is_not_there_is_answered_with_what_is(
         ({"weight": 1}, "weights alone do not say what is computed"),
         (dict, "cannot load the class"),
         ("", "the name of the model is empty"),
+        ("nets/small.py", "python:small:FUNCTION"),
     ],
 )
 def test_what_cannot_be_loaded_is_said(model: object, says: str) -> None:

@@ -39,6 +39,7 @@ _WORDS = {
     dict: 'an object in JSON, such as {"a": 1}',
 }
 _DTYPES = {"fp32": "float32", "fp16": "float16", "half": "float16", "bf16": "bfloat16"}
+_OF_INPUTS = frozenset("batch seq decoder_seq samples frames height width".split())
 _BOOLS = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False}
 
 
@@ -203,6 +204,8 @@ def _unknown(
     ]
     if inside:
         return f"{text}, but there is {' and '.join(inside)}"
+    if name in _OF_INPUTS:
+        return f"{text}: a size of the input is no setting; give it as --dim {name}=N"
     if near:
         return f"{text}; did you mean {', '.join(near)}?"
     sizes = [
