@@ -109,12 +109,14 @@ class Mode(SchemaCheckMode):  # type: ignore[misc]
 
     def holders(self, count: int) -> dict[int, int]:
         """For the tensors numbered from `count` on, by `id`: how many Python objects but this one hold them."""
-        own = Counter(map(id, self._kept))
+        own = Counter(map(id, (*self._kept, *self._alive)))
         alone = object()
         none = sys.getrefcount(alone)
         held: dict[int, int] = {}
         for place in range(count - self._weights, len(self._kept)):
             tensor = self._kept[place]
+            if id(tensor) in self._own:
+                continue  # a weight that an operator gave back: its module holds it
             # torch counts itself once where a view or the like holds on to a tensor.
             inside = own[id(tensor)] + (tensor._use_count() > 1)
             held[id(tensor)] = sys.getrefcount(tensor) - inside - none
