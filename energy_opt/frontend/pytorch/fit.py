@@ -108,8 +108,8 @@ class Fit:
         return found
 
     def _rounded(self, values: Values) -> Dim:
-        """floor((dim + c) / k) for a small k, where the points leave one c only."""
-        for name, sizes in self._sizes.items():
+        """floor((size + c) / k) of a dim or a known size for a small k, where the points leave one c only."""
+        for formula, sizes, _ in (*self._dims, *self._atoms):
             pairs = set(zip(sizes, values, strict=True))
             if len(pairs) != len(set(sizes)) or len(pairs) < _ROUNDED:
                 continue
@@ -117,7 +117,7 @@ class Fit:
                 low = max(k * value - size for size, value in pairs)
                 high = min(k * value - size + k - 1 for size, value in pairs)
                 if low == high:
-                    return floor_div(total((symbol(name), low)), k)
+                    return floor_div(total((formula, low)), k)
         raise Unresolved(f"a size is {_said(values)}")
 
 

@@ -138,9 +138,9 @@ def _with_fewer_dims(module: nn.Module, inputs: Inputs, reason: Unresolved) -> R
     dims = inputs.dims
     try:
         exported = _exported(module, inputs, reason)
-        if set(exported.dims) >= set(dims) and _agrees(exported, module, inputs):
-            return Recorded(exported)
-    except ModelError:
+        if set(exported.dims) >= set(dims):
+            return _verified(exported, module, inputs)
+    except (ModelError, Unresolved):
         pass  # then it is worth saying only if nothing else helps
     for name in reversed(dims):
         try:
@@ -157,21 +157,37 @@ def _with_fewer_dims(module: nn.Module, inputs: Inputs, reason: Unresolved) -> R
     return found
 
 
-def _agrees(exported: Recording, module: nn.Module, inputs: Inputs) -> bool:
-    """Whether the exported sizes are those of runs: torch.export may take what depends on a size for a constant."""
+def _verified(exported: Recording, module: nn.Module, inputs: Inputs) -> Recorded:
+    """The exported recording if its sizes are those of runs: torch.export may take a size that varies for a constant.
+
+    Raises:
+        Unresolved: they are not.
+    """
+
+    def holds(point: Point) -> bool:
+        run = record(module, inputs.fixed(point)).recording
+        return _work(exported, point) == _work(run, {})
+
     examples = {name: int(info.default) for name, info in inputs.dims.items()}
     for sizes in points.options(examples):
         try:
-            for point in points.design(sizes):
-                run = record(module, inputs.fixed(point)).recording
-                if _work(exported, point) != _work(run, {}):
-                    return False
+            if not all(holds(point) for point in points.design(sizes)):
+                break
         except EnergyOptError:
             raise
         except Exception:  # noqa: BLE001 - some modules take only certain sizes, so others are tried
             continue
-        return True
-    return False
+        found = Recorded(exported)
+        for name in sizes:
+            try:
+                if holds(points.changed(sizes, {name: 1})):
+                    continue
+            except Exception:  # noqa: BLE001 - what does not run at 1 says so when it is asked for
+                pass
+            found.structural[name] = frozenset({1})
+        found.together = tuple(name for name in sizes if name not in found.structural)
+        return found
+    raise Unresolved("torch.export says that there are other sizes than there are")
 
 
 def _work(recording: Recording, sizes: Point) -> Counter[tuple[str, tuple[int, ...]]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from energy_opt.frontend.pytorch.fit import Point
 
 Options = Mapping[str, tuple[int, ...]]
-"""Sizes to try for each dim; the first are the example's where they are more than 1 and not equal."""
+"""Sizes to try for each dim."""
 
 _COUNT = 5
 MULTIPLES = 2
@@ -56,14 +56,7 @@ def _around(name: str, size: int, place: int, used: set[int], wide: bool) -> tup
     free += [
         one for one in itertools.islice(itertools.count(size + 1), 50) if one not in {*used, *free}
     ]
-    if size == 1:
-        chosen = [free[1], free[0], *free[2:_COUNT]]
-    elif (
-        size in used
-    ):  # that of another dim: a size of its own first, and the example's where it changes alone
-        chosen = [free[1], size, free[0], *free[2 : _COUNT - 1]]
-    else:
-        chosen = [size, *free[: _COUNT - 1]]
+    chosen = free[:_COUNT]
     used.update(chosen)
     return tuple(chosen)
 
@@ -86,9 +79,9 @@ def design(sizes: Options) -> Iterator[Point]:
             yield {**base, a: sizes[a][1], b: sizes[b][1]}
 
 
-def changed(sizes: Options, *ones: str) -> Point:
-    """Every dim at a third size, but for those at 1: where models take short cuts, and formulas go wrong."""
-    return {name: 1 if name in ones else choices[2] for name, choices in sizes.items()}
+def changed(sizes: Options, given: Mapping[str, int] | None = None) -> Point:
+    """Every dim at a third size, but for those given: at 1, say, where models take short cuts and formulas go wrong."""
+    return {name: choices[2] for name, choices in sizes.items()} | dict(given or {})
 
 
 def more(sizes: Options) -> Iterator[Point]:

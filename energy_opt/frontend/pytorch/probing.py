@@ -25,12 +25,12 @@ from energy_opt.frontend.pytorch.sizes import same_course, solve
 class Recorded:
     """A recording, and the sizes that need another.
 
-    `structural` are dims of which only a size of 1 (1) or every size but the default (None) is a graph of its own.
+    `structural` are dims of which some sizes, such as 1, or every size but the default (None) is a graph of its own.
     `together` are dims that are no special case at 1 one by one, but are if two of them are.
     """
 
     recording: Recording
-    structural: dict[str, int | None] = field(default_factory=dict)
+    structural: dict[str, frozenset[int] | None] = field(default_factory=dict)
     together: tuple[str, ...] = ()
 
 
@@ -52,7 +52,7 @@ def record(module: nn.Module, inputs: Inputs) -> Recorded:
         Unrecordable: the module does what a recorder cannot follow.
         Exception: what the module raises; on the meta device reading a value of a tensor does.
     """
-    structural: dict[str, int | None] = {}
+    structural: dict[str, frozenset[int] | None] = {}
     dims = inputs.dims
     with Recorder(module) as recorder:
         found = None
@@ -72,7 +72,7 @@ def _at_any_sizes(recorder: Recorder, inputs: Inputs) -> Recorded:
     examples = {name: int(info.default) for name, info in inputs.dims.items()}
     for tier, sizes in enumerate(points.options(examples)):
         try:
-            found = _Probe(recorder, inputs, sizes).found()
+            found = _Probe(recorder, inputs, sizes, examples).found()
         except (Unrecordable, Unresolved, Branches):
             raise
         except Exception as error:  # noqa: BLE001 - some modules take only certain sizes, so others are tried
@@ -88,10 +88,13 @@ def _at_any_sizes(recorder: Recorder, inputs: Inputs) -> Recorded:
 class _Probe:
     """The runs of a module at some of these sizes."""
 
-    def __init__(self, recorder: Recorder, inputs: Inputs, sizes: points.Options) -> None:
+    def __init__(
+        self, recorder: Recorder, inputs: Inputs, sizes: points.Options, examples: Point
+    ) -> None:
         self._recorder = recorder
         self._inputs = inputs
         self._sizes = sizes
+        self._examples = examples
         self._points: list[Point] = []
         self._runs: list[Run] = []
 
@@ -99,9 +102,12 @@ class _Probe:
         """The recording that holds at all points. Raises Branches, Unresolved, and what the module raises."""
         for point in points.design(self._sizes):
             self._add(point)
-        special = [name for name in self._sizes if not self._holds_at_one(name)]
-        plain = [name for name in self._sizes if name not in special]
-        together = () if len(plain) < 2 or self._holds_at_one(*plain) else tuple(plain)
+        special = {
+            name: frozenset(size for size in {1, example} if not self._holds({name: size}))
+            for name, example in self._examples.items()
+        }
+        plain = [name for name, sizes in special.items() if 1 not in sizes]
+        together = len(plain) > 1 and not self._holds(dict.fromkeys(plain, 1))
         try:
             recording = solve(self._recorder, self._runs, self._points)
         except Unresolved:  # a square, or a size that only shows at more points
@@ -113,7 +119,10 @@ class _Probe:
             (leaf.name, number)
             for leaf, number in zip(self._inputs.leaves, self._runs[0].inputs, strict=True)
         ]
-        return Recorded(recording, dict.fromkeys(special, 1), together)
+        apart: dict[str, frozenset[int] | None] = {
+            n: sizes for n, sizes in special.items() if sizes
+        }
+        return Recorded(recording, apart, tuple(plain) if together else ())
 
     def _run(self, point: Point) -> Run:
         args, kwargs = self._inputs.at(point)
@@ -135,12 +144,12 @@ class _Probe:
                 return [name]
         return other
 
-    def _holds_at_one(self, *names: str) -> bool:
-        """Whether the course is the same with these dims at 1. Raises Branches where others are to blame."""
-        point = points.changed(self._sizes, *names)
+    def _holds(self, given: Point) -> bool:
+        """Whether the course is the same with these dims at these sizes. Raises Branches where others are to blame."""
+        point = points.changed(self._sizes, given)
         try:
             run = self._run(point)
-        except Exception:  # noqa: BLE001 - what does not run at 1 says so when it is asked for
+        except Exception:  # noqa: BLE001 - what does not run there says so when it is asked for
             return False
         if same_course(self._runs[0], run):
             self._points.append(point)

@@ -105,11 +105,14 @@ class _Solver:
         return target
 
     def _size(self, column: Sequence[Any], place: int, axis: int, values: Values) -> Dim:
-        if any(value != values[0] for value in values):
-            formula = self._window(column, axis, values)  # exact, where a fit could be misled
-            if formula is not None:
-                self._fit.know(values, formula)
-                return formula
+        formula = self._window(column, axis, values)  # exact, where a fit could be misled
+        if formula is not None and not isinstance(formula, int):
+            if len(set(values)) == 1:
+                raise Unresolved(
+                    f"a size is {values[0]} at the sizes tried, but not at larger ones"
+                )
+            self._fit.know(values, formula)
+            return formula
         return self._fit(values)
 
     def _window(self, column: Sequence[Step], axis: int, values: Values) -> Dim | None:
@@ -118,6 +121,8 @@ class _Solver:
         name = step.schema.name
         if name == "unfold":
             return self._unfolded(step, axis, values)
+        if name == "slice":
+            return self._strided(step, axis, values)
         if "transpose" in name or not any(word in name for word in _WINDOWED):
             return None
         if step.inputs[0] is None:
@@ -144,13 +149,14 @@ class _Solver:
                 ceil_div(size, stride) if values == tuple(-(-x // stride) for x in sizes) else None
             )
         padding = padding if isinstance(padding, int) else 0
-        # Rounded down, or up where the pool is asked to; torch drops a last window that starts behind the input.
-        kept = stride + padding <= dilation * (kernel - 1) + 1
-        for extra in (0, stride - 1) if kept else (0,):
-            offset = 2 * padding - dilation * (kernel - 1) - 1 + stride + extra
-            if values == tuple((x + offset) // stride for x in sizes):
-                return floor_div(total((size, offset)), stride)
-        return None
+        offset = 2 * padding - dilation * (kernel - 1) - 1 + stride
+        if arguments.get("ceil_mode"):
+            if stride + padding > dilation * (kernel - 1) + 1:
+                return None  # torch drops a last window that starts behind the input
+            offset += stride - 1
+        if values != tuple((x + offset) // stride for x in sizes):
+            return None
+        return floor_div(total((size, offset)), stride)
 
     def _unfolded(self, step: Step, axis: int, values: Values) -> Dim | None:
         """How many windows Tensor.unfold finds, floor((x - size) / step) + 1, checked at every point."""
@@ -163,6 +169,17 @@ class _Solver:
         if values != tuple((x - width) // stride + 1 for x in at[axis]):
             return None
         return floor_div(total((known[0][axis], stride - width)), stride)
+
+    def _strided(self, step: Step, axis: int, values: Values) -> Dim | None:
+        """What a slice of a whole axis leaves with a step of more than 1, checked at every point."""
+        arguments = dict(zip(step.schema.names, step.values, strict=True))
+        known, at = self._types.get(step.inputs[0] or 0), self._values.get(step.inputs[0] or 0)
+        by = arguments["step"]
+        if known is None or at is None or by == 1 or axis != arguments["dim"] % len(at):
+            return None
+        if arguments["start"] or values != tuple(-(-x // by) for x in at[axis]):
+            return None
+        return ceil_div(known[0][axis], by)
 
     def _target(self, first: Step, values: Sequence[tuple[Any, ...]]) -> Target:
         arguments = values[0]

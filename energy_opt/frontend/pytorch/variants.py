@@ -15,14 +15,15 @@ from energy_opt.ir.graph import Graph
 class Variants:
     """`Graph.variant` of a module. `make` gives its graph with these dims fixed at these sizes.
 
-    `structural` says of a dim that every size is a graph of its own (None), or only a size of 1. `together` are dims of
-    which no one is special at 1, but two are.
+    `structural` says of a dim that every size is a graph of its own (None), or which sizes are. `together` are dims of
+    which no one is special at 1, but two are. An array of sizes is one graph: that some of its sizes would be others is
+    said in a note.
     """
 
     def __init__(
         self,
         make: Callable[[Mapping[str, int]], Graph],
-        structural: Mapping[str, int | None],
+        structural: Mapping[str, frozenset[int] | None],
         together: tuple[str, ...] = (),
     ) -> None:
         self._make = make
@@ -33,19 +34,29 @@ class Variants:
     def __call__(self, graph: Graph, sizes: Mapping[str, Any]) -> Graph:
         """The graph for these sizes of dims. Raises DimError where an array of sizes needs many graphs."""
         wanted: dict[str, int] = {}
-        for name, only in self._structural.items():
+        passed: list[str] = []  # sizes in arrays that are not treated as they should be
+        for name, special in self._structural.items():
             size = sizes[name]
-            if not isinstance(size, int):
-                if only is None or np.any(size == only):
-                    raise DimError(_many(graph, name, only))
-            elif size == only or (only is None and size != graph.dims[name].default):
-                wanted[name] = size
+            if isinstance(size, int):
+                if size in special if special is not None else size != graph.dims[name].default:
+                    wanted[name] = size
+            elif special is None:
+                raise DimError(
+                    f"the operators of {graph.source} depend on the size of {name!r}: give one size at a time"
+                )
+            else:
+                passed += [f"{name} = {one}" for one in sorted(special) if np.any(size == one)]
         ones = [name for name in self._together if np.any(sizes[name] == 1)]
         if len(ones) > 1:
-            for name in ones:
-                if not isinstance(sizes[name], int):
-                    raise DimError(_many(graph, name, 1))
-            wanted.update(dict.fromkeys(ones, 1))
+            alone = all(isinstance(sizes[name], int) for name in ones)
+            wanted.update(dict.fromkeys(ones, 1) if alone else {})
+            passed += [] if alone else [" and ".join(f"{name} = 1" for name in ones)]
+        if passed:
+            note = (
+                f"the model runs somewhat other operators at {', '.join(passed)}; among other sizes it is priced as "
+                "they are, given by itself as it is"
+            )
+            graph = replace(graph, notes=[*graph.notes, note])
         if not wanted:
             return graph
         key = tuple(sorted(wanted.items()))
@@ -57,9 +68,3 @@ class Variants:
             }
         made = self._made[key]
         return made if made.variant is None else made.variant(made, sizes)
-
-
-def _many(graph: Graph, name: str, only: int | None) -> str:
-    if only is None:
-        return f"the operators of {graph.source} depend on the size of {name!r}: give one size at a time"
-    return f"{graph.source} runs other operators at {name} = {only} than elsewhere: give that size by itself"
