@@ -139,6 +139,8 @@ class Mode(SchemaCheckMode):  # type: ignore[misc]
         del self.steps[step:]
         for tensor in self._kept[count - self._weights :]:
             self._ids.pop(id(tensor), None)
+            if id(tensor) in self._own:  # an operator gave it back
+                self._ids[id(tensor)] = self._own[id(tensor)]
         del self._kept[count - self._weights :]
         self.constants = {number: kind for number, kind in self.constants.items() if number < count}
         self._made = {storage: number for storage, number in self._made.items() if number < count}

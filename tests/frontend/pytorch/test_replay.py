@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from energy_opt.frontend.pytorch import recorder
+from energy_opt.frontend.pytorch import layers, recorder
 from energy_opt.frontend.pytorch.inputs import Inputs
 from energy_opt.frontend.pytorch.probing import record
 from energy_opt.frontend.pytorch.recorder import Recorder
@@ -84,6 +84,11 @@ def on_self(layer: Any, x: torch.Tensor) -> torch.Tensor:
     return x + layer.kept
 
 
+def counted_on_self(layer: Any, x: torch.Tensor) -> torch.Tensor:
+    layer.calls += 1
+    return layer.lin(x) if layer.calls == 1 else layer.lin(x).exp()
+
+
 def on_self_changed(layer: Any, x: torch.Tensor) -> torch.Tensor:
     layer.count = layer.count + 1
     return layer.lin(x) + layer.count
@@ -124,8 +129,9 @@ def with_lists(stack: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def captured(stack: Any, x: torch.Tensor) -> torch.Tensor:
+    first = x + 1
     for i, layer in enumerate(stack.layers):
-        KEPT[:] = [x * 2 if i in (2, 3) else x + 1]
+        KEPT[:] = [x * 2 if i in (2, 3) else first]
         x = layer(x)
     return x
 
@@ -143,6 +149,7 @@ CASES: dict[str, tuple[Any, Any]] = {
     "counts its calls outside": (counted, None),
     "keeps its result outside": (kept, cat_kept),
     "keeps its result on itself": (on_self, lambda s, x: twice(s, x) + s.layers[-1].kept),
+    "counts its calls on itself": (counted_on_self, twice),
     "reassigns a buffer": (on_self_changed, twice),
     "changes a buffer in place": (in_place_on_buffer, twice),
     "changes its input, returns nothing": (in_place_on_input, chain(lambda _, x: x)),
@@ -178,8 +185,13 @@ def described(recording: Recording) -> list[Any]:
     return [*rows, [numbers[number] for number in recording.outputs]]
 
 
+@pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("name", CASES)
-def test_replayed_is_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replayed_is_run(name: str, known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether every layer is compared, or the code is of a known library and only two are."""
+    if known and name == "counts its calls outside":
+        return  # which no known library does, and only comparing every layer would show
+    monkeypatch.setattr(layers, "_KNOWN", {"torch", "tests"} if known else {"torch"})
     module = Stack(*CASES[name])
     dynamic = {"x": {0: "batch", 1: "seq"}}
     COUNTED[0] = 0
@@ -218,6 +230,20 @@ def test_equal_layers_in_layers() -> None:
     assert len({call.inputs[1] for call in linear}) == 12
     for before, after in zip(recording.calls, recording.calls[1:], strict=False):
         assert after.inputs[0] == before.outputs[0]
+
+
+def test_a_weight_that_an_operator_gives_back_stays_a_weight(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`to` returns the weight itself. The second layer is run, compared and forgotten; then its weight is used."""
+    monkeypatch.setattr(layers, "_KNOWN", {"torch", "tests"})
+    module = Stack(
+        lambda m, x: x @ m.lin[0].weight.to(x.dtype),
+        lambda stack, x: twice(stack, x) @ stack.layers[1].lin[0].weight,
+    )
+    weights = record(module, Inputs(module, X)).recording.weights.values()
+    held = [*module.named_parameters(), *module.named_buffers()]
+    assert {weight.name for weight in weights} == {name for name, _ in held}
 
 
 def test_weights_that_layers_share_stay_shared() -> None:
