@@ -134,17 +134,15 @@ def totals(analysis: Mapping[str, Any]) -> RenderableType:
 
 
 def formulas(analysis: Mapping[str, Any]) -> RenderableType | None:
-    """The totals as formulas over the dims that nobody chose; None where every dim was given."""
+    """The totals as formulas over the dims; None where every dim in them was given."""
     found = analysis.get("formulas") or {}
     words = set(_WORD.findall(" ".join(map(str, found.values()))))
     chosen = text.dims(analysis)
-    free = [name for name, _, defaulted in chosen if defaulted and name in words]
-    if not free:
+    if not any(defaulted and name in words for name, _, defaulted in chosen):
         return None
+    free = [name for name, _, _ in chosen if name in words]
     # A size that decides which operators run, such as a batch of 1, is no variable of these formulas.
-    fixed = [
-        f"{name} = {size}" for name, size, defaulted in chosen if defaulted and name not in words
-    ]
+    fixed = [f"{name} = {size}" for name, size, _ in chosen if name not in words]
     condition = f", where {', '.join(fixed)}" if fixed else ""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style=_QUIET)

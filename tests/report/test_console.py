@@ -177,6 +177,10 @@ def test_formulas_name_the_dims_that_are_in_them_and_those_that_are_fixed(
     bert["dims_info"] = {name: {"defaulted": True} for name in ("batch", "seq")}
     bert["formulas"] = {"matmul_flops": "16*seq**2", "bytes_read": "4*batch_norm + seq"}
     assert "For any seq, where batch = 1" in shown(bert)
+    # A dim that was given is as free in the formulas as one that was not.
+    bert["dims_info"]["batch"]["defaulted"] = False
+    bert["formulas"] = {"matmul_flops": "16*batch*seq**2"}
+    assert "For any batch, seq" in shown(bert)
 
 
 def test_modules_that_cost_nothing_have_no_line(bert: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """The dispatch mode that writes down every operator call of a run on the meta device, in torch.export's vocabulary.
 
-This file alone knows torch's private names: the mode at the PreDispatch key, the flags that say "exporting". Where a
-release of torch changes them, `Unrecordable` is raised and torch.export is asked instead; a test compares the two on
-every architecture we promise.
+Of the recorder this file alone knows torch's private names: the mode at the PreDispatch key, the flags that say
+"exporting". Where a release of torch changes them, `Unrecordable` is raised and torch.export is asked instead; a test
+compares the two on every architecture we promise.
 """
 # ruff: noqa: TID253  (this file is imported for PyTorch modules only)
 

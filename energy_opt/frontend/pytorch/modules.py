@@ -18,6 +18,7 @@ from torch import nn
 from energy_opt.errors import EnergyOptError, ModelError, UsageError
 from energy_opt.frontend.control import assign_trips
 from energy_opt.frontend.pytorch import points
+from energy_opt.frontend.pytorch.calls import unwrapped
 from energy_opt.frontend.pytorch.fit import Point, Unresolved
 from energy_opt.frontend.pytorch.inputs import Inputs
 from energy_opt.frontend.pytorch.lower import lower
@@ -58,7 +59,7 @@ def load_module(
             "or export that to ONNX"
         )
     elif isinstance(module, nn.Module):
-        module = _unwrapped(module)
+        module = unwrapped(module)
         if isinstance(module, torch.fx.GraphModule):
             module = scoped(module)
         return _graph(module, Inputs(module, inputs, dynamic), name, notes)
@@ -66,14 +67,6 @@ def load_module(
         raise UsageError(f"{name} is no nn.Module and no ExportedProgram")
     recording.notes[:0] = notes
     return _lowered(recording, name)
-
-
-def _unwrapped(module: nn.Module) -> nn.Module:
-    """The module itself, where it was compiled or is to run on several devices."""
-    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        return _unwrapped(module.module)
-    compiled = module.__dict__.get("_modules", {}).get("_orig_mod")
-    return module if compiled is None else _unwrapped(compiled)
 
 
 def _lowered(recording: Recording, name: str) -> Graph:
