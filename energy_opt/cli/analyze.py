@@ -1,61 +1,16 @@
-"""The command line: argument parsing and nothing else. Answers go to stdout, everything else to stderr."""
+"""`energy-opt analyze`."""
 
 from __future__ import annotations
 
-import enum
-import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
-from energy_opt import __version__, arguments, shell
+from energy_opt import arguments, shell
+from energy_opt.cli.app import Format, app
 from energy_opt.errors import UsageError
 from energy_opt.studies import DEFAULT_DEVICE
-
-# Everything heavier is imported inside a command: `--help` must not wait for numpy or onnx.
-
-app = typer.Typer(
-    name="energy-opt",
-    help="What does one inference of a model cost in time and energy, where does it go, and what would help?",
-    epilog="Start with: energy-opt analyze model.onnx --device t4 --dim batch=8",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-class Format(enum.StrEnum):
-    """How an answer is written."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
-
-
-class ShortFormat(enum.StrEnum):
-    """How a list is written."""
-
-    table = "table"
-    json = "json"
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        shell.answer(f"energy-opt {__version__}\n")
-        raise typer.Exit
-
-
-@app.callback()
-def _common(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_version, is_eager=True, help="Say the version and exit."
-        ),
-    ] = False,
-) -> None:
-    pass
 
 
 @app.command(
@@ -151,70 +106,6 @@ def analyze(
         _remarks(answer, html, in_table=format is Format.table)
 
 
-@app.command()
-def devices(
-    name: Annotated[str | None, typer.Argument(help="One device, with its sources.", show_default=False)] = None,
-    format: Annotated[ShortFormat, typer.Option(help="How to write the answer to stdout.")] = ShortFormat.table,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks.")] = False,
-) -> None:  # fmt: skip
-    """Which device profiles there are, how each was made, and what in it is unverified."""
-    import energy_opt as eo
-    from energy_opt.report import devices as report
-
-    found = eo.devices() if name is None else [eo.Device.load(name)]
-    rows = [device.to_dict() for device in found]
-    if format is ShortFormat.json:
-        from energy_opt.report import json as text
-
-        shell.answer(text.render({"schema": "energy-opt/devices/1", "rows": rows}))
-    else:
-        shell.show(report.table(rows) if name is None else report.one(rows[0]))
-
-
-@app.command()
-def strip(
-    model: Annotated[str, typer.Argument(help="An .onnx file.", show_default=False)],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", metavar="OUT", show_default=False, help="The file to write."
-        ),
-    ],
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks.")] = False,
-) -> None:
-    """Write the model's graph without its weights: small, and all that `analyze` needs."""
-    from energy_opt import units
-    from energy_opt.frontend.strip import strip as run
-
-    done = run(model, output)
-    sizes = f"{units.nbytes(done.source_bytes)} became {units.nbytes(done.target_bytes)}"
-    shell.say(f"wrote {output}: {sizes}, {done.tensors} tensors left out")
-
-
-@app.command()
-def doctor(
-    format: Annotated[
-        ShortFormat, typer.Option(help="How to write the answer to stdout.")
-    ] = ShortFormat.table,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks.")] = False,
-) -> None:
-    """What is installed, whether it fits together, and what to do where it does not."""
-    from energy_opt import doctor as checks
-
-    findings = checks.examine()
-    if format is ShortFormat.json:
-        from energy_opt.report import json as text
-
-        rows = [finding.to_dict() for finding in findings]
-        shell.answer(text.render({"schema": "energy-opt/doctor/1", "rows": rows}))
-    else:
-        from energy_opt.report import doctor as report
-
-        shell.show(report.table([finding.to_dict() for finding in findings]))
-    if any(finding.level == "broken" for finding in findings):
-        raise typer.Exit(1)
-
-
 def _write_analysis(
     answer: dict[str, Any], format: Format, depth: int | None, quiet: bool, verbose: bool
 ) -> None:
@@ -244,8 +135,3 @@ def _remarks(answer: dict[str, Any], html: Path | None, *, in_table: bool) -> No
             shell.say(f"note: {coverage}")
     if html is not None:
         shell.say(f"wrote {html}")
-
-
-def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 1 error, 2 usage, 130 interrupted."""
-    shell.main(app, sys.argv[1:] if arguments is None else arguments)
