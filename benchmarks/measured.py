@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from energy_opt.calibrate.samples import Samples
 from energy_opt.errors import DeviceError
 from energy_opt.estimators.device import Device
-from energy_opt.estimators.latency import RowWork
+from energy_opt.estimators.work import RowWork
 
 ALIASES = {
     "v100": "v100-pcie-32gb",
@@ -45,40 +46,50 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class Group:
-    """Measured executions of one op in one type on one device: arrays over the executions."""
+    """Samples of one op in one type on one device, and the table they are from.
+
+    `harness_s` is what the measuring itself took, in every one of them.
+    """
 
     table: str
     device: Device
-    op: str
-    kind: str
-    dtype: str
-    work: RowWork
-    seconds: np.ndarray[Any, Any]
+    samples: Samples
     harness_s: float
-    power_w: np.ndarray[Any, Any] | None = None
-    kernels: int = 1
+
+    op = property(lambda self: self.samples.op)
+    kind = property(lambda self: self.samples.kind)
+    dtype = property(lambda self: self.samples.dtype)
+    work = property(lambda self: self.samples.work)
+    kernels = property(lambda self: self.samples.kernels)
+    seconds = property(lambda self: self.samples.latency_s)
+
+    @property
+    def power_w(self) -> Any:
+        """W of each execution, or None where nobody measured it."""
+        power_w = self.samples.power_w
+        return None if np.isnan(power_w).all() else power_w
 
     def __len__(self) -> int:
-        return len(self.seconds)
+        return len(self.samples)
 
-    def take(self, index: np.ndarray[Any, Any]) -> Group:
+    def take(self, index: Any) -> Group:
         """The executions at those places."""
-        w = self.work
-        part = lambda v: v[index] if isinstance(v, np.ndarray) else v  # noqa: E731
-        work = RowWork(
-            part(w.matmul_flops), part(w.other_flops), part(w.bytes_read), part(w.bytes_written),
-            0.0, 1.0, {k: part(v) for k, v in w.sizes.items()}, (),
-        )  # fmt: skip
-        return Group(
-            self.table, self.device, self.op, self.kind, self.dtype, work, self.seconds[index],
-            self.harness_s, None if self.power_w is None else self.power_w[index], self.kernels,
-        )  # fmt: skip
+        return replace(self, samples=self.samples.take(index))
 
     def sample(self, size: int, seed: int = 0) -> Group:
         """At most `size` of the executions, at random."""
-        if len(self) <= size:
-            return self
-        return self.take(np.random.default_rng(seed).choice(len(self), size, replace=False))
+        return replace(self, samples=self.samples.sample(size, seed))
+
+
+def _group(
+    table: str, device: Device, op: str, kind: str, dtype: str, work: RowWork, seconds: Any, harness_s: float,
+    weights: Any, power_w: Any = None, kernels: int = 1,
+) -> Group:  # fmt: skip
+    """A group; `weights` are the columns that name the weight's shape, which is left out as a whole."""
+    power = np.full(len(seconds), np.nan) if power_w is None else power_w
+    names = np.unique(np.stack(weights, axis=1), axis=0, return_inverse=True)[1].ravel()
+    samples = Samples(kind, op, dtype, "", work, seconds, power * seconds, power, names, kernels)
+    return Group(table, device, samples, harness_s)
 
 
 @functools.cache
@@ -149,6 +160,7 @@ def _neusight(path: Path) -> Iterator[Group]:
                     k=n,
                 ),
             )
+            weights = (n, k)
         elif op == "bmm":
             kind, work = (
                 "matmul",
@@ -163,6 +175,7 @@ def _neusight(path: Path) -> Iterator[Group]:
                     k=n,
                 ),
             )
+            weights = (m, n, k)
         elif op == "conv":
             cin, cout, r, hw, stride, pad = (
                 columns[c] for c in ("Cin", "Cout", "R", "HW", "stride", "pad")
@@ -179,19 +192,21 @@ def _neusight(path: Path) -> Iterator[Group]:
                 n=cout,
                 k=cin * r * r,
             )
-            kind = "conv"
+            kind, weights = "conv", (cin, cout, r, stride)
         elif op in _ELEMENTWISE:
             flops, reads = _ELEMENTWISE[str(op)]
             kind, work = "elementwise", _work(0 * b, flops * b * h, 4 * reads * b * h, 4 * b * h)
+            weights = (h,)
         elif op in ("softmax", "ln"):
             kind = "softmax" if op == "softmax" else "norm"
             work = _work(0 * b, (5 if op == "softmax" else 7) * b * h, 4 * b * h, 4 * b * h)
+            weights = (h,)
         else:
             continue
         seconds = rows["lat_ms"].to_numpy(np.float64) / 1e3
         # The harness launches, synchronises and reads a clock: the quickest calls of each op say how long that takes.
         harness = float(seconds.min())
-        yield Group("neusight", device, str(op), kind, "float32", work, seconds, harness)
+        yield _group("neusight", device, str(op), kind, "float32", work, seconds, harness, weights)
 
 
 def _vidur(path: Path) -> Iterator[Group]:
@@ -243,7 +258,7 @@ def _vidur(path: Path) -> Iterator[Group]:
         else:
             continue
         seconds = rows["lat_ms"].to_numpy(np.float64) / 1e3
-        yield Group("vidur", device, str(op), kind, "float16", work, seconds, 0.0)
+        yield _group("vidur", device, str(op), kind, "float16", work, seconds, 0.0, (d, wide, tp))
 
 
 def _aiconfigurator(path: Path, table_name: str) -> Iterator[Group]:
@@ -262,18 +277,25 @@ def _aiconfigurator(path: Path, table_name: str) -> Iterator[Group]:
                 continue  # a scheme of scales per block: on two of three devices it runs in software
             if kind == "gemm":
                 name_of, work = "matmul", _gemm(rows, str(dtype))
+                weights = (rows["n"], rows["k"])
             elif kind == "scale_matrix":
                 m, k = (rows[c].to_numpy(np.float64) for c in "mk")
                 name_of, work = "quantize", _work(0 * m, 2 * m * k, 2 * m * k, m * k)
+                weights = (k,)
             else:
                 name_of, work = "attention", _attention(rows, str(kind), str(dtype))
+                weights = (
+                    rows["num_heads"],
+                    rows["num_key_value_heads"].fillna(0),
+                    rows["head_dim"],
+                )
             seconds = rows["latency_ms"].to_numpy(np.float64) / 1e3
             power = rows["power_w"].to_numpy(np.float64) if "power_w" in rows else None
             # A narrow product also scales its activations, in a kernel of its own.
             kernels = 2 if kind == "gemm" and DTYPES.get(str(dtype)) in ("float8", "float4") else 1
-            whole = Group(
+            whole = _group(
                 table_name, device, f"{kind} {dtype}", name_of, DTYPES.get(str(dtype), str(dtype)),
-                work, seconds, 0.0, power, kernels,
+                work, seconds, 0.0, weights, power, kernels,
             )  # fmt: skip
             yield whole.take(np.flatnonzero(seconds > 0))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from energy_opt.estimators.interval import Array
-from energy_opt.estimators.latency import RowWork
+from energy_opt.estimators.work import RowWork
 from energy_opt.ir.row import Row
 
 COUNTS = ("matmul_flops", "other_flops", "bytes_read", "bytes_written")

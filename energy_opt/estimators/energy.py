@@ -8,7 +8,7 @@ import numpy as np
 
 from energy_opt.estimators.coefficients import EnergyModel
 from energy_opt.estimators.device import Device
-from energy_opt.estimators.latency import RowWork
+from energy_opt.estimators.work import RowWork
 from energy_opt.ir.dims import Value
 from energy_opt.ir.row import Row
 

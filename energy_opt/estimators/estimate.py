@@ -14,10 +14,10 @@ from energy_opt.estimators.breakdown import number
 from energy_opt.estimators.device import Device
 from energy_opt.estimators.footprint import footprint
 from energy_opt.estimators.interval import Array, difference, interval
-from energy_opt.estimators.latency import RowWork, WorkTable
 from energy_opt.estimators.parts import Parts, mean_power_w
 from energy_opt.estimators.pricing import Pricer
 from energy_opt.estimators.runtime import Runtime
+from energy_opt.estimators.work import RowWork, WorkTable
 from energy_opt.ir.dims import Value
 
 if TYPE_CHECKING:

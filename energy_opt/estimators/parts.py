@@ -11,8 +11,8 @@ import numpy as np
 from energy_opt.estimators import breakdown
 from energy_opt.estimators.breakdown import COUNTS, RowArrays, Sums, number
 from energy_opt.estimators.interval import interval
-from energy_opt.estimators.latency import RowWork
 from energy_opt.estimators.pricing import Pricer, RowPrice
+from energy_opt.estimators.work import RowWork
 
 if TYPE_CHECKING:
     from energy_opt.ir.workload import Workload

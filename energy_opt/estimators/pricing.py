@@ -13,7 +13,6 @@ from energy_opt.estimators.energy import RowEnergy, capped_seconds, dynamic_joul
 from energy_opt.estimators.interval import DRAWS, Array, lognormal
 from energy_opt.estimators.latency import (
     RowTime,
-    RowWork,
     bound_seconds,
     busy_seconds,
     compute_seconds,
@@ -22,6 +21,7 @@ from energy_opt.estimators.latency import (
     row_time,
 )
 from energy_opt.estimators.runtime import Runtime
+from energy_opt.estimators.work import RowWork
 from energy_opt.ir.dims import Value
 from energy_opt.ir.row import Row
 

@@ -7,13 +7,13 @@ from energy_opt.estimators.coefficients import Tiles
 from energy_opt.estimators.device import Device
 from energy_opt.estimators.latency import (
     RowTime,
-    WorkTable,
     bound_seconds,
     busy_seconds,
     compute_seconds,
     row_time,
     tiled_flops,
 )
+from energy_opt.estimators.work import WorkTable
 from tests.estimators.rows import BATCH, gemm, row
 
 

@@ -1,0 +1,1 @@
+"""Making device profiles: microbenchmarks or tables of measurements in, fitted coefficients with their errors out."""

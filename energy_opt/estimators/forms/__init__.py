@@ -1,0 +1,11 @@
+"""Forms of the time equation that a profile may hold per kind of work, by name."""
+
+from __future__ import annotations
+
+from energy_opt.estimators.forms.form import At, Chip, Form, Parameter, Parts
+from energy_opt.estimators.forms.linear import Linear
+from energy_opt.estimators.forms.roofline import Roofline
+
+__all__ = ["FORMS", "At", "Chip", "Form", "Parameter", "Parts"]
+
+FORMS: dict[str, Form] = {form.name: form for form in (Linear(), Roofline())}
