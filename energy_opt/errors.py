@@ -21,6 +21,10 @@ class OutputError(EnergyOptError):
     """A result that could not be written."""
 
 
+class MeterError(EnergyOptError):
+    """A meter that is not there, a window that it cannot resolve, or a power log that makes no sense."""
+
+
 class UsageError(EnergyOptError):
     """A request that cannot be meant: a bad option or value."""
 
