@@ -1,0 +1,1 @@
+"""Running and metering: what work costs on the machine at hand."""
