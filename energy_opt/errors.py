@@ -25,6 +25,10 @@ class MeterError(EnergyOptError):
     """A meter that is not there, a window that it cannot resolve, or a power log that makes no sense."""
 
 
+class CalibrationError(EnergyOptError):
+    """A calibration or a fit that cannot start or go on."""
+
+
 class UsageError(EnergyOptError):
     """A request that cannot be meant: a bad option or value."""
 

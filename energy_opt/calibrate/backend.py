@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from energy_opt.errors import EnergyOptError
+from energy_opt.errors import CalibrationError
 from energy_opt.estimators.runtime import HostCost
 
 if TYPE_CHECKING:
@@ -14,10 +14,6 @@ if TYPE_CHECKING:
 
 Data = Literal["normal", "zeros"]
 Attention = Literal["", "flash", "efficient", "cudnn", "math"]
-
-
-class CalibrationError(EnergyOptError):
-    """A calibration that cannot start or go on: what, where, why and what to do."""
 
 
 class Unrunnable(CalibrationError):

@@ -6,6 +6,7 @@ kill of the process cannot undo, and forced to disk at least once a second, whic
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from energy_opt.calibrate.backend import CalibrationError
+from energy_opt.errors import CalibrationError
 from energy_opt.files import unwritable
 
 SCHEMA = "energy-opt/calibration-log/1"
@@ -128,11 +129,11 @@ def read(path: str | Path) -> tuple[Line, list[Line]]:
 
     path = Path(path)
     try:
-        opened = gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
-        with opened as file:
-            header, lines, _ = _parse(path, file)
+        data = path.read_bytes()
+        whole = gzip.decompress(data) if path.suffix == ".gz" else data
     except (OSError, EOFError) as error:
         raise CalibrationError(f"{path}: cannot be read: {error}") from error
+    header, lines, _ = _parse(path, io.BytesIO(whole))
     if header is None:
         raise CalibrationError(f"{path}: empty; a log of a calibration is needed")
     return header, lines

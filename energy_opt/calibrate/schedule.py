@@ -129,7 +129,7 @@ def _features(point: Point) -> list[float]:
 
 def _spread_out(features: np.ndarray[Any, Any], rng: np.random.Generator) -> list[int]:
     """The order in which each point is the one farthest from all before it, from a random start."""
-    left = rng.permutation(len(features)).tolist()
+    left = [int(index) for index in rng.permutation(len(features))]
     head, tail = left[:_LONGEST_DESIGN], left[_LONGEST_DESIGN:]
     chosen = [head.pop(0)]
     distance = np.linalg.norm(features - features[chosen[0]], axis=1)
