@@ -72,6 +72,9 @@ class Idle:
     error: float | None = None
 
 
+NO_IDLE = Idle()
+
+
 class Prepared(Protocol):
     """A primitive with its operands in place."""
 
