@@ -1,0 +1,94 @@
+"""Fitted records from samples: the form that predicts unseen groups best, its parameters, draws and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from energy_opt.calibrate.crossval import errors_of, group_bootstrap, held_out
+from energy_opt.calibrate.fitting import Array, Prior, fit_at, fit_many, seconds
+from energy_opt.calibrate.samples import Samples
+from energy_opt.calibrate.summary import summary_text
+from energy_opt.errors import UsageError
+from energy_opt.estimators.coefficients import ENGINE
+from energy_opt.estimators.device import Device
+from energy_opt.estimators.fitted import Basis, FittedTime
+from energy_opt.estimators.forms import FORMS, Chip, Form
+
+__all__ = ["Prior", "chip_of", "fit_at", "fit_time", "seconds"]
+
+THIN = 40
+"""Fewer points than these settle no more than a start, FLOPs and bytes."""
+
+MENU = {
+    "matmul": ("linear", "roofline"),
+    "conv": ("linear", "roofline"),
+}
+"""Forms that are tried per kind; the others' are a line and a roofline."""
+
+
+def chip_of(device: Device, dtype: str) -> Chip:
+    """The facts of the device that forms work with, for arithmetic in the type."""
+    peak = device.peak(dtype)
+    return Chip(
+        peak,
+        device.vector_flops_per_s,
+        device.mem_bw_bytes_per_s,
+        device.units,
+        device.l2_bytes or 0.0,
+        peak > ENGINE * device.vector_flops_per_s,
+    )
+
+
+def fit_time(
+    samples: Samples,
+    chip: Chip,
+    *,
+    forms: Sequence[str] | None = None,
+    prior: Prior | None = None,
+    folds: int = 5,
+    draws: int = 64,
+    source: str,
+    basis: Basis,
+    seed: int = 0,
+    harness_s: float = 0.0,
+) -> FittedTime:
+    """The form that predicts left-out groups best, fitted to all samples, with its errors on those groups.
+
+    Under 40 samples it is the linear one, unless a prior says what the points cannot. The draws come from resampled
+    groups. `harness_s` is what the measuring took in every sample: it is no part of the fit's times.
+
+    Raises:
+        UsageError: samples of fewer than two groups say nothing of a third.
+    """
+    groups = len(np.unique(samples.group))
+    if groups < 2:
+        raise UsageError(
+            f"fit of {samples.kind} in {samples.dtype}: {len(samples)} samples of {groups} shape: at least two shapes "
+            "are needed, to tell how far off a third would be"
+        )
+    names = forms or MENU.get(samples.kind, ("linear", "roofline"))
+    if len(samples) < THIN and prior is None:
+        names = ("linear",)
+    tried: list[tuple[float, Form, Array]] = []
+    for form in (FORMS[name] for name in names):
+        errors = held_out(
+            form, samples, chip, prior=prior, folds=folds, seed=seed, harness_s=harness_s
+        )
+        tried.append((float(np.mean(np.abs(np.expm1(errors)))), form, errors))
+    _, form, errors = min(tried, key=lambda entry: entry[0])
+    at = fit_at(form, samples, chip, prior=prior, seed=seed, harness_s=harness_s)
+    weights = group_bootstrap(samples, draws, seed)
+    drawn = fit_many(
+        form, samples, chip, weights, prior=prior, seed=seed, harness_s=harness_s, start=at
+    )
+    return FittedTime(
+        form=form.name,
+        at=at,
+        draws={name: [float(value) for value in values] for name, values in drawn.items()},
+        errors=errors_of(errors, samples.group),
+        basis=basis,
+        source=source,
+        summary=summary_text(form, at, samples, chip, harness_s),
+    )
