@@ -96,8 +96,8 @@ class RaplMeter(Meter):
             return
         window.energy_j = energy_j
         # Either end lies within one update of the counters, and the power there may be up to twice the mean.
-        error = 2 * 2 * TICK_S / window.seconds + 1e-6 * len(self.domains) / energy_j
-        window.quality = Quality(error, "counter", int(window.seconds / TICK_S), self._notes())
+        off = 2 * 2 * TICK_S / window.seconds + 1e-6 * len(self.domains) / energy_j
+        window.quality = Quality(off, "counter", int(window.seconds / TICK_S), self._notes())
 
     def abandon(self, window: Window) -> None:
         """Stop adding up."""

@@ -39,7 +39,7 @@ def next_tick(
     known_s: float | None = None,
     pause_s: float = PAUSE_S,
 ) -> Tick | None:
-    """The next step of a counter, or None if none came within `timeout_s`. `known` is its value as read at `known_s`."""
+    """The next step of a counter, or None if none came within `timeout_s`. `known` is its value at `known_s`."""
     start = clock.now()
     before = start if known_s is None else known_s
     value = read() if known is None else known
