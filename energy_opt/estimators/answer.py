@@ -24,6 +24,7 @@ def answer(estimate: Estimate) -> dict[str, Any]:
     totals, workload = estimate.totals(), estimate.workload
     defaulted = set(workload.defaulted(estimate.given))
     unmodelled = dict(workload.unmodelled)
+    bases, extrapolated = estimate.bases(), estimate.extrapolated
     return {
         "schema": SCHEMA,
         "model": {
@@ -32,7 +33,7 @@ def answer(estimate: Estimate) -> dict[str, Any]:
             "nodes": workload.nodes,
             "vocabulary": workload.vocabulary,
         },
-        "device": estimate.device.to_dict(),
+        "device": {**estimate.device.to_dict(), **_provenance(bases)},
         "runtime": estimate.runtime.name,
         "precision": estimate.precision,
         "dims": {name: number(float(value)) for name, value in estimate.dims.items()},
@@ -53,13 +54,43 @@ def answer(estimate: Estimate) -> dict[str, Any]:
             "ops": workload.nodes,
             "modelled": workload.nodes - sum(unmodelled.values()),
             "unmodelled": unmodelled,
+            "rests_on": bases,
+            "extrapolated": extrapolated,
         },
         "kinds": estimate.kinds(),
         "modules": estimate.modules(),
         "ops": estimate.ops(),
         "advice": [dict(step) for step in estimate.advice],
-        "notes": [*workload.notes, *notes(workload, estimate.device)],
+        "notes": [
+            *workload.notes,
+            *notes(workload, estimate.device),
+            *_outside(extrapolated),
+        ],
     }
+
+
+_STRENGTH = ("datasheet", "modelled", "fitted", "measured")
+_MATTERS = 0.05
+"""Share of a total from which on the provenance of a part is that of the whole, where it is weaker."""
+
+
+def _provenance(bases: dict[str, dict[str, float]]) -> dict[str, str]:
+    """The weakest provenance that matters to the latency and to the energy."""
+    found = {}
+    for name, key in (("latency_s", "provenance"), ("energy_j", "energy_provenance")):
+        matter = [basis for basis, share in bases[name].items() if share >= _MATTERS]
+        if matter:
+            found[key] = min(matter, key=_STRENGTH.index)
+    return found
+
+
+def _outside(extrapolated: float) -> list[str]:
+    if extrapolated < _MATTERS:
+        return []
+    return [
+        f"{100 * extrapolated:.0f} % of the time is of sizes beyond those that the profile was fitted on: their "
+        "intervals are wider"
+    ]
 
 
 def notes(workload: Workload, device: Device) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -10,8 +9,6 @@ from pydantic import Field, field_validator
 
 from energy_opt.estimators.data import Fraction, NonNegative, Positive, Record
 
-_FLOP = "energy.flop_j."
-_ENERGY = frozenset({"energy.base_w", "energy.vector_flop_j", "energy.byte_j", "energy.start_j"})
 ENGINE = 1.5
 """A type whose matrix peak is more than this many times the vector peak runs on a matrix engine (or packed)."""
 
@@ -127,21 +124,3 @@ class Coefficients:
     time: TimeModel
     energy: EnergyModel
     spread: Spread
-    draws: Mapping[str, list[float]]
-
-    def check_draws(self) -> None:
-        """Raises ValueError where a draw names no coefficient, or the draws are not equally many."""
-        lengths = {len(values) for values in self.draws.values()}
-        if len(lengths) > 1 or 0 in lengths:
-            raise ValueError("draws: every coefficient needs the same number of draws, at least 1")
-        fractions = KindTime.model_fields.keys() - {"start_s"}
-        for name, values in self.draws.items():
-            kind, _, field = name.removeprefix("time.kinds.").partition(".")
-            if name.startswith("time.kinds.") and kind in self.time.kinds:
-                if field in fractions and max(values) > 1:
-                    raise ValueError(f"draws: {name} is a fraction, at most 1")
-                if field in KindTime.model_fields:
-                    continue
-            elif name in _ENERGY or name.removeprefix(_FLOP) in self.energy.flop_j:
-                continue
-            raise ValueError(f"draws: {name} is no coefficient of this profile")

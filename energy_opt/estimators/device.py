@@ -6,15 +6,25 @@ import difflib
 import functools
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from energy_opt.errors import DeviceError
-from energy_opt.estimators.coefficients import Coefficients, EnergyModel, Spread, TimeModel
+from energy_opt.estimators.coefficients import (
+    ENGINE,
+    Coefficients,
+    EnergyModel,
+    Spread,
+    TimeModel,
+)
 from energy_opt.estimators.data import Positive, Record
+from energy_opt.estimators.fitted import Fitted
+from energy_opt.estimators.forms import Chip
 from energy_opt.estimators.prior import Facts, priors
+from energy_opt.estimators.runtime import HostCost
 
 _PROFILES = Path(__file__).parent / "profiles"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]*(@[0-9]+)?")
@@ -54,22 +64,37 @@ class Scaling(Record):
     socket_bw_bytes_per_s: Positive
 
 
-class Fit(Record):
-    """How a fitted or measured profile was made and how far off it was; every field is optional."""
+class Calibration(Record):
+    """How a fitted or measured profile was made; every field is optional.
+
+    `partial` says that it was cut short; `thin` names kinds and types that got fewer points than planned.
+    """
 
     date: str | None = None
+    tool: str | None = None
     driver: str | None = None
-    points: int | None = None
-    time_mape: float | None = None
-    energy_mape: float | None = None
-    note: str | None = None
+    libraries: dict[str, str] = Field(default_factory=dict)
+    host: str | None = None
+    clocks_hz: dict[str, Positive] = Field(default_factory=dict)
+    power_limit_w: Positive | None = None
+    meter: str | None = None
+    seed: int | None = None
+    budget_s: Positive | None = None
+    took_s: Positive | None = None
+    points: Annotated[int, Field(ge=0)] | None = None
+    models: tuple[str, ...] = ()
+    partial: bool = False
+    thin: tuple[str, ...] = ()
+    samples: str | None = None
 
 
 class Device(Record):
     """A device profile. Peaks in FLOP/s (a multiply-add is 2), dense; bandwidth in bytes/s; power in W.
 
     A profile needs no more than the datasheet's facts: `time`, `energy` and `spread` are taken from the priors for its
-    kind where it does not give them. A fitted profile gives them, and `draws`.
+    kind where it does not give them. `fits` hold what was fitted to measurements, per kind of work and type; what they
+    do not cover is priced by the priors. `host` holds measured costs of the host per runtime, instead of the runtime's
+    own.
 
     Source: each profile names its own in `sources`; what nobody has checked is in `unverified`.
     """
@@ -95,9 +120,10 @@ class Device(Record):
     time: TimeModel | None = None
     energy: EnergyModel | None = None
     spread: Spread | None = None
-    draws: dict[str, list[Positive]] = Field(default_factory=dict)
+    fits: tuple[Fitted, ...] = ()
+    host: dict[str, HostCost] = Field(default_factory=dict)
     provenance: Provenances = Provenances()
-    fit: Fit | None = None
+    calibration: Calibration | None = None
     scaling: Scaling | None = None
     sources: tuple[str, ...] = ()
     unverified: tuple[str, ...] = ()
@@ -121,7 +147,20 @@ class Device(Record):
     def _consistent(self) -> Device:
         if self.idle_w is not None and self.idle_w >= self.tdp_w:
             raise ValueError(f"idle_w is {self.idle_w}, not below tdp_w, which is {self.tdp_w}")
-        self.coefficients().check_draws()
+        counts = {
+            len(values)
+            for fitted in self.fits
+            for part in (fitted.time, fitted.energy)
+            if part is not None
+            for values in part.draws.values()
+        }
+        if len(counts) > 1 or 0 in counts:
+            raise ValueError(
+                "draws: every parameter of every fit needs the same number of draws, at least 1"
+            )
+        keys = Counter((f.kind, f.dtype, f.op, f.regime, f.runtime) for f in self.fits)
+        for key in (key for key, count in keys.items() if count > 1):
+            raise ValueError(f"fits: {'/'.join(filter(None, key))} is given more than once")
         return self
 
     @staticmethod
@@ -191,6 +230,27 @@ class Device(Record):
             return self.peaks["float32"] / 32
         return self.peaks[self.arithmetic(dtype)]  # type: ignore[index]
 
+    def chip(self, dtype: str) -> Chip:
+        """The facts that forms of the time equation work with, for arithmetic in that type."""
+        peak = self.peak(dtype)
+        return Chip(
+            peak=peak,
+            vector=self.vector_flops_per_s,
+            bandwidth=self.mem_bw_bytes_per_s,
+            units=self.units,
+            l2_bytes=self.l2_bytes or 0.0,
+            engine=peak > ENGINE * self.vector_flops_per_s,
+        )
+
+    @property
+    def draws(self) -> int | None:
+        """How many joint draws the fits hold; None where there are none."""
+        for fitted in self.fits:
+            for part in (fitted.time, fitted.energy):
+                for values in part.draws.values() if part is not None else ():
+                    return len(values)
+        return None
+
     def coefficients(self) -> Coefficients:
         """Coefficients of the time and energy equations: the profile's own, else the priors for its kind."""
         prior = priors(self.kind)
@@ -207,7 +267,7 @@ class Device(Record):
         spread = self.spread or prior.spread
         if self.spread is None and not self.energy_ground_truth:
             spread = spread.without_energy_ground_truth()
-        return Coefficients(self.time or prior.time, energy, spread, self.draws)
+        return Coefficients(self.time or prior.time, energy, spread)
 
     def to_dict(self) -> dict[str, Any]:
         """The facts a report shows: label, kind, powers, peaks, sources and what is unverified."""

@@ -196,6 +196,17 @@ class Estimate:
         self._scalar("kinds")
         return self._parts.kinds()
 
+    def bases(self) -> dict[str, dict[str, float]]:
+        """Shares of the seconds (`latency_s`) and joules (`energy_j`) by provenance, the largest first."""
+        self._scalar("bases")
+        return self._parts.bases()
+
+    @property
+    def extrapolated(self) -> float:
+        """The share of the seconds that lies outside of what the profile's fits were made from."""
+        self._scalar("extrapolated")
+        return self._parts.extrapolated()
+
     def totals(self) -> dict[str, Any]:
         """The fields of `totals` in the JSON."""
         self._scalar("totals")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from energy_opt.estimators import breakdown
 from energy_opt.estimators.breakdown import COUNTS, RowArrays, Sums, number
+from energy_opt.estimators.fitted_row import outside as beyond
 from energy_opt.estimators.interval import interval
 from energy_opt.estimators.pricing import Pricer, RowPrice
 from energy_opt.estimators.work import RowWork
@@ -34,10 +36,10 @@ class Parts:
 
     def ops(self) -> list[dict[str, Any]]:
         """One dict per node, costliest in joules first."""
-        provenance = self._pricer.device.provenance
         entries = []
-        for row, work, price, drawn_s, drawn_j in zip(
+        for row, priced, work, price, drawn_s, drawn_j in zip(
             self._workload.rows,
+            self._pricer.priced,
             self._works,
             self._prices,
             self._arrays.draws_s,
@@ -72,8 +74,8 @@ class Parts:
                         "modelled": row.modelled,
                         "fused": list(row.fused),
                         "dtype": row.dtype,
-                        "provenance": provenance.time,
-                        "energy_provenance": provenance.energy,
+                        "provenance": priced.provenance,
+                        "energy_provenance": priced.energy_provenance,
                     }
                 )
         return sorted(entries, key=lambda entry: -entry["energy_j"])
@@ -101,6 +103,28 @@ class Parts:
                 }
             )
         return entries
+
+    def bases(self) -> dict[str, dict[str, float]]:
+        """Shares of the seconds and joules by what they rest on, the largest first."""
+        seconds: Counter[str] = Counter()
+        joules: Counter[str] = Counter()
+        for priced, work, price in zip(self._pricer.priced, self._works, self._prices, strict=True):
+            seconds[priced.provenance] += float(price.latency_s * work.count)
+            joules[priced.energy_provenance] += float(price.energy_j * work.count)
+        return {
+            name: {basis: part / (sums.total() or 1.0) for basis, part in sums.most_common()}
+            for name, sums in (("latency_s", seconds), ("energy_j", joules))
+        }
+
+    def extrapolated(self) -> float:
+        """The share of the seconds that comes from fits outside of the range they were made from."""
+        outside = total = 0.0
+        for priced, work, price in zip(self._pricer.priced, self._works, self._prices, strict=True):
+            seconds = float(price.latency_s * work.count)
+            total += seconds
+            if priced.fitted is not None and float(np.max(beyond(priced.fitted, work))) > 0.1:
+                outside += seconds
+        return outside / (total or 1.0)
 
     def kinds(self) -> list[dict[str, Any]]:
         """One dict per kind of work, costliest in joules first."""

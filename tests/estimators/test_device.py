@@ -121,9 +121,8 @@ def test_datasheet_facts_are_a_whole_profile(tmp_path: Path) -> None:
         ({"bandwidth": 3}, "bandwidth"),
         ({"idle_w": 100}, "idle_w"),
         ({"time": {"norm": 3}}, "time.norm"),
-        ({"draws": {"time.kinds.matmul.warp": [1.0]}}, "time.kinds.matmul.warp"),
-        ({"draws": {"time.kinds.matmul.compute": [2.0]}}, "at most 1"),
-        ({"draws": {"energy.base_w": [1.0], "energy.byte_j": [1.0, 2.0]}}, "same number"),
+        ({"fits": [{"kind": "matmul", "dtype": "float32"}]}, "neither time nor energy"),
+        ({"host": {"eager": {"launch_s": -1}}}, "host.eager.launch_s"),
     ],
 )
 def test_an_invalid_profile_names_the_field(

@@ -1,0 +1,65 @@
+"""Kinds of work whose sizes decide which of several fits serves them, such as prefill and decode of attention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from energy_opt.estimators.drawing import Mode
+from energy_opt.estimators.work import RowWork
+from energy_opt.ir.dims import Value
+from energy_opt.ir.row import Row
+
+
+def by_regime(row: Row, models: Mapping[str, Any]) -> Any:
+    """What prices the row: the model itself where there is one, else a choice by the sizes of each execution."""
+    return next(iter(models.values())) if len(models) == 1 else _ByRegime(row.kind, models)
+
+
+def regime_of(kind: str, sizes: Mapping[str, Value]) -> Any:
+    """The regime's name, or an array of names over points; empty where the kind has none."""
+    if kind != "attention" or "q" not in sizes:
+        return ""
+    found = np.where(np.asarray(sizes["q"]) == 1, "decode", "prefill")
+    return found if found.ndim else str(found)
+
+
+class _ByRegime:
+    """Seconds or joules of a row whose sizes decide, execution by execution, which of several fits serves it."""
+
+    def __init__(self, kind: str, rows: Mapping[str, Any]) -> None:
+        self._kind, self.rows = kind, dict(rows)
+        self.basis = next(iter(self.rows.values())).basis
+
+    def seconds(self, work: RowWork, mode: Mode) -> Value:
+        """Seconds on the device."""
+        found: Value = self._choose(work, lambda row: row.seconds(work, mode))
+        return found
+
+    def joules(self, work: RowWork, seconds: Value, mode: Mode) -> Value:
+        """Joules of an execution that takes that long."""
+        found: Value = self._choose(work, lambda row: row.joules(work, seconds, mode))
+        return found
+
+    def limits(self, work: RowWork) -> dict[str, Value]:
+        """Seconds that the arithmetic, the traffic and the start alone would take."""
+        limits = {name: row.limits(work) for name, row in self.rows.items()}
+        first = next(iter(limits.values()))
+        return {
+            part: self._pick(work, {n: found[part] for n, found in limits.items()})
+            for part in first
+        }
+
+    def _choose(self, work: RowWork, value: Callable[[Any], Any]) -> Any:
+        return self._pick(work, {name: value(row) for name, row in self.rows.items()})
+
+    def _pick(self, work: RowWork, values: Mapping[str, Any]) -> Any:
+        regime = regime_of(self._kind, work.sizes)
+        first = next(iter(values.values()))
+        if isinstance(regime, str):
+            return values.get(regime, first)
+        for name, value in values.items():
+            first = np.where(regime == name, value, first)
+        return first
