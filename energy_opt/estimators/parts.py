@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -106,15 +105,15 @@ class Parts:
 
     def bases(self) -> dict[str, dict[str, float]]:
         """Shares of the seconds and joules by what they rest on, the largest first."""
-        seconds: Counter[str] = Counter()
-        joules: Counter[str] = Counter()
+        bases: dict[str, dict[str, float]] = {"latency_s": {}, "energy_j": {}}
         for priced, work, price in zip(self._pricer.priced, self._works, self._prices, strict=True):
-            seconds[priced.provenance] += float(price.latency_s * work.count)
-            joules[priced.energy_provenance] += float(price.energy_j * work.count)
-        return {
-            name: {basis: part / (sums.total() or 1.0) for basis, part in sums.most_common()}
-            for name, sums in (("latency_s", seconds), ("energy_j", joules))
-        }
+            for name, basis in (
+                ("latency_s", priced.provenance),
+                ("energy_j", priced.energy_provenance),
+            ):
+                part = float(getattr(price, name) * work.count)
+                bases[name][basis] = bases[name].get(basis, 0.0) + part
+        return {name: _shares(sums) for name, sums in bases.items()}
 
     def extrapolated(self) -> float:
         """The share of the seconds that comes from fits outside of the range they were made from."""
@@ -178,3 +177,9 @@ class Parts:
 def mean_power_w(energy_j: Any, latency_s: Any) -> float:
     """Watts; 0 where nothing is computed."""
     return float(energy_j / latency_s) if latency_s > 0 else 0.0
+
+
+def _shares(sums: dict[str, float]) -> dict[str, float]:
+    """Each part over the total, the largest first."""
+    total = sum(sums.values()) or 1.0
+    return {name: sums[name] / total for name in sorted(sums, key=lambda name: -sums[name])}

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.estimators.rows import FakeWorkload, gemm, row
 
 from energy_opt.estimators.device import Device
 from energy_opt.estimators.estimate import Estimate, estimate
@@ -15,6 +14,7 @@ from energy_opt.estimators.fitted import family
 from energy_opt.estimators.lookup import serving
 from energy_opt.estimators.runtime import Runtime
 from energy_opt.ir.row import Row
+from tests.estimators.rows import FakeWorkload, gemm, row
 
 ERRORS = {"mape": 0.05, "p90": 0.1, "bias": 0.0, "log_sd": 0.0, "points": 100, "groups": 50}
 BASE = Device.load("v100-sxm2-32gb").model_dump(by_alias=True)
