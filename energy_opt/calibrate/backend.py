@@ -99,7 +99,12 @@ class Backend(Protocol):
     passes: int
 
     def facts(self) -> Mapping[str, Any]:
-        """What a profile says about the machine: device, driver, libraries, threads, clocks, power limit."""
+        """What a profile says about the machine, as JSON, all optional.
+
+        `device` (its name), `kind` (`cpu` or `gpu`), `driver`, `libraries` (versions by name: another version is
+        another calibration), `host`, `units` (cores in use, or multiprocessors), `memory_bytes`, `l2_bytes`,
+        `power_limit_w`, `meter`.
+        """
         ...
 
     def prepare(self, primitive: Primitive, seed: int, setting: Setting = PLAIN) -> Prepared:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,8 @@ class Collected:
     """What a log holds: samples per kind, operator, type and problem sizes, host costs, idle powers and what failed.
 
     `points` are distinct points that were timed. `marked` counts visits in stretches where the machine had drifted too
-    far; `drift` is the largest drift of an anchor, as a fraction. `failed` says per point why it could not be run.
+    far; `drift` is the largest drift of an anchor, as a fraction. `failed` says per point why it could not be run, and
+    `unrunnable` how many of them there are per kind and type.
     """
 
     samples: tuple[Samples, ...]
@@ -35,6 +36,7 @@ class Collected:
     host: HostCost | None = None
     idle: Idle = NO_IDLE
     failed: dict[str, str] = field(default_factory=dict)
+    unrunnable: dict[str, int] = field(default_factory=dict)
     marked: int = 0
     drift: float = 0.0
     clocks_hz: dict[str, float] = field(default_factory=dict)
@@ -52,7 +54,7 @@ def line_of(visit: Visit, timing: Timing, spent_s: float) -> Line:
 def failure_of(visit: Visit, reason: str, spent_s: float) -> Line:
     """The line of a visit to a primitive that could not be run."""
     line: Line = {"visit": visit.index, "role": visit.role, "round": visit.round}
-    return line | {"spent_s": round(spent_s, 6), "point": visit.point.key, "failed": reason}
+    return line | {"spent_s": round(spent_s, 6), **_described(visit.point), "failed": reason}
 
 
 def _described(point: Point) -> Line:
@@ -107,13 +109,15 @@ def collect(lines: Sequence[Line], runtime: str) -> Collected:
         )
         latency_s = float(np.exp(np.median(np.log([seconds for _, seconds in pairs]))))
         parts[key].append(([line for line, _ in pairs], latency_s))
+    failed = {line["point"]: line for line in lines if "failed" in line}
     timed = [line for pairs in visits.values() for line, _ in pairs]
     return Collected(
         samples=tuple(_samples(runtime, points) for points in parts.values()),
         points=len(visits),
         host=host_of(lines),
         idle=idle_of(lines),
-        failed={line["point"]: line["failed"] for line in lines if "failed" in line},
+        failed={point: line["failed"] for point, line in failed.items()},
+        unrunnable=Counter(f"{line['kind']} {line['dtype']}" for line in failed.values()),
         marked=marked,
         drift=seen.largest,
         clocks_hz=_clocks(timed),

@@ -1,0 +1,170 @@
+"""All samples of a device in, the fits of its profile out: per kind and type, and per operator where points allow."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from energy_opt.calibrate.fit import chip_of, fit_time
+from energy_opt.calibrate.samples import Samples, concatenate
+from energy_opt.errors import EnergyOptError
+from energy_opt.estimators.device import Device
+from energy_opt.estimators.fitted import Basis, Fitted, FittedEnergy, FittedTime, family
+from energy_opt.estimators.regimes import regime_of
+
+OWN_POINTS = 10
+"""An operator gets a fit of its own from this many points on; with fewer its kind's pooled fit is surer."""
+
+OWN_GROUPS = 4
+"""... and from this many shapes on, since an error can only be told by leaving shapes out."""
+
+OTHER = "other"
+_MATRIX = frozenset({"matmul", "conv", "attention", "moe", "rnn", "collective"})
+"""Kinds whose work is not memory traffic: they say nothing about a kind that was never measured."""
+
+
+@dataclass
+class Fits:
+    """The fits, and per kind and type why there is none where there is none."""
+
+    fits: list[Fitted] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def fit_all(
+    samples: Iterable[Samples],
+    device: Device,
+    *,
+    source: str,
+    basis: Basis = "measured",
+    draws: int = 64,
+    seed: int = 0,
+    pool: bool = True,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Fits:
+    """Fits for every kind and type that there are samples of; with `pool` also one for kinds that were never measured.
+
+    Views launch nothing: what they cost is the host's, and no fit. What few points or shapes cannot settle is left out
+    with the reason.
+    """
+    jobs = _jobs(list(samples), pool)
+    result = Fits()
+    for number, (name, part) in enumerate(jobs):
+        if progress is not None:
+            progress(" ".join(filter(None, (part.kind, name.op, part.dtype))), number, len(jobs))
+        try:
+            time = fit_time(
+                part, chip_of(device, part.dtype), draws=draws, source=source, basis=basis, seed=seed
+            )  # fmt: skip
+            energy = _energy(part, device, time, draws=draws, source=source, basis=basis, seed=seed)
+        except EnergyOptError as error:
+            result.left_out[" ".join(filter(None, (name.kind, name.op, name.dtype)))] = str(error)
+            continue
+        result.fits.append(
+            Fitted(
+                kind=name.kind, dtype=name.dtype, op=name.op, regime=name.regime, runtime=part.runtime,
+                time=time, energy=energy, box=box_of(part),
+            )
+        )  # fmt: skip
+    return result
+
+
+@dataclass(frozen=True)
+class _Name:
+    kind: str
+    dtype: str
+    op: str = ""
+    regime: str = ""
+
+
+def _jobs(samples: list[Samples], pool: bool) -> list[tuple[_Name, Samples]]:
+    """What is fitted: kinds, their operators and regimes, and the pool of what moves memory."""
+    kinds: dict[tuple[str, str, str], list[Samples]] = defaultdict(list)
+    pools: dict[tuple[str, str], list[Samples]] = defaultdict(list)
+    for part in samples:
+        if part.kernels == 0 or not len(part):
+            continue
+        kinds[part.kind, part.dtype, part.runtime].append(part)
+        if part.kind not in _MATRIX:
+            pools[part.dtype, part.runtime].append(part)
+    jobs: list[tuple[_Name, Samples]] = []
+    for (kind, dtype, _), parts in kinds.items():
+        whole = join(parts)
+        jobs += [(_Name(kind, dtype, regime=r), part) for r, part in _regimes(whole)]
+        by_op: dict[str, list[Samples]] = defaultdict(list)
+        for part in parts:
+            if part.op:
+                by_op[family(part.op)].append(part)
+        if len(by_op) > 1:
+            jobs += [
+                (_Name(kind, dtype, op), join(own)) for op, own in by_op.items() if _settles(own)
+            ]
+    for (dtype, _), parts in pools.items():
+        if (
+            pool
+            and len({part.kind for part in parts}) > 1
+            and (OTHER, dtype) not in {k[:2] for k in kinds}
+        ):
+            pooled = join([replace(part, kind=OTHER, op="") for part in parts])
+            jobs.append((_Name(OTHER, dtype), pooled))
+    return jobs
+
+
+def _settles(parts: Sequence[Samples]) -> bool:
+    points = sum(len(part) for part in parts)
+    groups = {group for part in parts for group in part.group.tolist()}
+    return points >= OWN_POINTS and len(groups) >= OWN_GROUPS
+
+
+def _regimes(samples: Samples) -> list[tuple[str, Samples]]:
+    """The samples by regime, where each has points enough for a fit of its own."""
+    found: Any = regime_of(samples.kind, samples.work.sizes)
+    if isinstance(found, str):
+        return [("", samples)]
+    parts = [(str(name), samples.take(found == name)) for name in np.unique(found)]
+    return parts if all(_settles([part]) for _, part in parts) else [("", samples)]
+
+
+def join(parts: Sequence[Samples]) -> Samples:
+    """Samples of one kind and type put together, with the problem sizes that all of them have."""
+    common = set.intersection(*(set(part.work.sizes) for part in parts))
+    return concatenate(
+        [
+            replace(
+                part, work=replace(part.work, sizes={n: part.work.sizes[n] for n in sorted(common)})
+            )
+            for part in parts
+        ]
+    )
+
+
+def box_of(samples: Samples) -> dict[str, tuple[float, float]]:
+    """The range of each quantity and problem size among the samples; what is always 0 is no range."""
+    work = samples.work
+    quantities = {
+        "flops": work.matmul_flops,
+        "other_flops": work.other_flops,
+        "bytes": work.bytes,
+        **work.sizes,
+    }
+    box = {}
+    for name, values in quantities.items():
+        positive = np.asarray(values, dtype=float)
+        positive = positive[positive > 0]
+        if len(positive):
+            box[name] = (float(positive.min()), float(positive.max()))
+    return box
+
+
+def _energy(samples: Samples, device: Device, time: FittedTime, **how: Any) -> FittedEnergy | None:
+    """The energy fit of the samples that were metered; None where they are too few."""
+    metered = samples.take(np.isfinite(samples.energy_j) & (samples.energy_j > 0))
+    if not _settles([metered]):
+        return None
+    from energy_opt.calibrate.fit_energy import fit_energy
+
+    return fit_energy(metered, device=device, **how)
