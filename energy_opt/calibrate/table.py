@@ -108,6 +108,11 @@ def _with_sizes(part: Samples, names: Sequence[str]) -> Samples:
 def _with_defaults(table: Columns) -> Any:
     """The table with every column that rows are told apart by, checked and filled in."""
     frame = table.frame.copy()
+    for name in (name for name in (*_SHARED, "kernel", "padding") if name in frame):
+        # Spreadsheets and data frames write whole numbers as 1.0, and truths as they like.
+        cells = frame[name].str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
+        frame[name] = cells.replace({"True": "1", "TRUE": "1", "False": "0", "FALSE": "0"})
+    table = Columns(table.path, frame.copy())
     frame["kind"] = table.choices("kind", table_ops.NAMES)
     dtypes = [table_ops.SHORT.get(name.lower(), name.lower()) for name in table.text("dtype")]
     named = Columns(table.path, frame.assign(dtype=dtypes))
