@@ -65,6 +65,7 @@ def answer(estimate: Estimate) -> dict[str, Any]:
             *workload.notes,
             *notes(workload, estimate.device),
             *_outside(extrapolated),
+            *_borrowed(estimate),
         ],
     }
 
@@ -82,6 +83,13 @@ def _provenance(bases: dict[str, dict[str, float]]) -> dict[str, str]:
         if matter:
             found[key] = min(matter, key=_STRENGTH.index)
     return found
+
+
+def _borrowed(estimate: Estimate) -> list[str]:
+    return [
+        f"kernels were timed under {runtime}, not under {estimate.runtime.name}: those of the latter differ"
+        for runtime in estimate.borrowed
+    ]
 
 
 def _outside(extrapolated: float) -> list[str]:

@@ -207,6 +207,13 @@ class Estimate:
         self._scalar("extrapolated")
         return self._parts.extrapolated()
 
+    @property
+    def borrowed(self) -> list[str]:
+        """Names of other runtimes whose kernels stand for this one's, which were not timed."""
+        fits = (row.fitted for row in self._pricer.priced)
+        runtimes = {fitted.runtime for fitted in fits if fitted is not None}
+        return sorted(runtimes - {"", self.runtime.name})
+
     def totals(self) -> dict[str, Any]:
         """The fields of `totals` in the JSON."""
         self._scalar("totals")

@@ -104,6 +104,9 @@ def test_a_runtime_prefers_its_own_fits() -> None:
     assert (eager, other) == ("eager", "onnxruntime")
     # Nobody timed kernels under graph: another runtime's serve.
     assert len(serving(device, work[0], "graph", "time")) == 1
+    notes = priced(work, device).to_dict()["notes"]
+    assert any("timed under eager, not under graph" in note for note in notes)
+    assert priced(work, device, "eager").borrowed == []
 
 
 def test_regimes_are_chosen_by_the_sizes_of_each_execution() -> None:
