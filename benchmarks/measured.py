@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from measured_attention import attention_work, by_kernel
 
 from energy_opt.calibrate.samples import Samples
 from energy_opt.errors import DeviceError
@@ -269,26 +270,20 @@ def _aiconfigurator(path: Path, table_name: str) -> Iterator[Group]:
             continue
         if kind not in ("gemm", "scale_matrix") and not str(kind).endswith("attention"):
             continue
-        if kind == "generation_attention" and "power_w" in part:
-            continue  # one framework's kernels ignore shared heads there, and its lengths mean something else
         column = {"gemm": "gemm_dtype", "scale_matrix": "quant_dtype"}.get(str(kind), "attn_dtype")
         for dtype, rows in part.groupby(column, sort=True):
             if "block" in str(dtype):
                 continue  # a scheme of scales per block: on two of three devices it runs in software
+            if str(kind).endswith("attention"):
+                yield from _attention(table_name, device, str(kind), str(dtype), rows)
+                continue
             if kind == "gemm":
                 name_of, work = "matmul", _gemm(rows, str(dtype))
                 weights = (rows["n"], rows["k"])
-            elif kind == "scale_matrix":
+            else:
                 m, k = (rows[c].to_numpy(np.float64) for c in "mk")
                 name_of, work = "quantize", _work(0 * m, 2 * m * k, 2 * m * k, m * k)
                 weights = (k,)
-            else:
-                name_of, work = "attention", _attention(rows, str(kind), str(dtype))
-                weights = (
-                    rows["num_heads"],
-                    rows["num_key_value_heads"].fillna(0),
-                    rows["head_dim"],
-                )
             seconds = rows["latency_ms"].to_numpy(np.float64) / 1e3
             power = rows["power_w"].to_numpy(np.float64) if "power_w" in rows else None
             # A narrow product also scales its activations, in a kernel of its own.
@@ -308,44 +303,18 @@ def _gemm(rows: Any, dtype: str) -> RowWork:
     )
 
 
-def _attention(rows: Any, kind: str, dtype: str) -> RowWork:
-    """Attention of queries [b, heads, q, d] on keys [b, kv heads, kv, d]; masked scores are not counted."""
-    b, s, heads, d = (
-        rows[c].to_numpy(np.float64) for c in ("batch_size", "isl", "num_heads", "head_dim")
-    )
-    kv_heads = (
-        rows["num_key_value_heads"].to_numpy(np.float64) if kind != "encoder_attention" else heads
-    )
-    step = rows["step"].fillna(0).to_numpy(np.float64) if "step" in rows else 0 * b
-    window = rows["window_size"].fillna(0).to_numpy(np.float64) if "window_size" in rows else 0 * b
-    size = BYTES[DTYPES.get(dtype, "bfloat16")]
-    cache = (
-        np.where((rows["kv_cache_dtype"] == "fp8").to_numpy(), 1.0, size)
-        if kind != "encoder_attention"
-        else size
-    )
-    if kind == "generation_attention":
-        q, kv = 1 + 0 * s, step + 1
-        kv = np.where(window > 0, np.minimum(window, kv), kv)
-        scores = kv
-    else:
-        q = kv = s
-        if kind == "context_attention":
-            w = np.where(window > 0, np.minimum(window, s), s)
-            scores = (
-                w * (w + 1) / 2 + (s - w) * w
-            )  # a query meets itself and what is before it, within the window
-        else:
-            scores = s * s
-    pairs = b * heads * scores
-    read = size * b * heads * q * d + 2 * cache * b * kv_heads * kv * d
-    return _work(
-        4 * pairs * d,
-        6 * pairs,
-        read,
-        size * b * heads * q * d,
-        b=b * heads,
-        q=q,
-        kv=scores / q,
-        d=d,
-    )
+def _attention(table: str, device: Device, kind: str, dtype: str, every: Any) -> Iterator[Group]:
+    """Attention by framework and regime; head layouts are left out as a whole."""
+    name = DTYPES.get(dtype, dtype)
+    for op, rows in by_kernel(every, kind):
+        if op.startswith("generation") and op.endswith("trtllm"):
+            continue  # these kernels ignore shared heads, and the lengths mean something else
+        seconds = rows["latency_ms"].to_numpy(np.float64) / 1e3
+        power = rows["power_w"].to_numpy(np.float64) if "power_w" in rows else None
+        heads = rows["num_key_value_heads"].fillna(rows["num_heads"])
+        whole = _group(
+            table, device, f"{op} {dtype}", "attention", name,
+            attention_work(rows, kind, BYTES[name]), seconds, 0.0,
+            (rows["num_heads"], heads, rows["head_dim"]), power,
+        )  # fmt: skip
+        yield whole.take(np.flatnonzero(seconds > 0))

@@ -1,0 +1,294 @@
+"""Seconds of fused attention: tiles of scores by waves, keys and values read once, and the steps around the kernel.
+
+Problem sizes: `b` batch * query heads, `b_kv` batch * key heads, `q` queries, `kv` keys, `d` and `dv` head widths.
+Where a row has them also `batch`, `causal` (1: a query meets no later key), `window` (keys that a query meets, 0 for
+all), `cache` (bytes moved per element of the new keys and values when the op copies them into a cache, 0 where it does
+not) and `narrow` (1: keys and values are of a narrower type than the queries).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from energy_opt.estimators.forms.form import At, Chip, Parameter, Parts
+from energy_opt.estimators.forms.roofline import p_norm
+from energy_opt.estimators.work import RowWork
+from energy_opt.ir.dims import Value
+
+WIDTHS = (32, 64, 96, 128, 192, 256, 512)
+"""Head widths that kernels are built for; a head is padded to the next. Source: FlashAttention 2 and 3, csrc."""
+
+_DECODE = 16
+_COPY_THREADS, _UNIT_THREADS = (
+    512,
+    2048,
+)  # vLLM's reshape_and_cache: a block per token; CUDA's limit per unit
+_KEYS = 128  # keys per step of a decoding kernel
+_QUERIES = 64  # query heads that one block of a decoding kernel can share keys among
+
+
+def regime(kind: str, sizes: Mapping[str, Value]) -> str:
+    """Which measurements of the kind the work is like: `prefill`, `decode` or `encoder` for attention, else empty.
+
+    `/narrow` is added where keys and values are of a narrower type than queries, which other kernels serve. For
+    arrays of sizes, what most of them are.
+    """
+    if kind != "attention" or not {"q", "kv"} <= sizes.keys():
+        return ""
+    q, kv = np.asarray(sizes["q"]), np.asarray(sizes["kv"])
+    few = (q == 1) | ((q <= _DECODE) & (_DECODE * q <= kv))
+    causal = np.asarray(sizes.get("causal", 0.0)) > 0
+    name = "decode" if np.mean(few) > 0.5 else "prefill" if np.mean(causal) > 0.5 else "encoder"
+    return name + "/narrow" * bool(np.mean(np.asarray(sizes.get("narrow", 0.0)) > 0) > 0.5)
+
+
+def attended(sizes: Mapping[str, Value]) -> Value:
+    """Share of the scores that a mask or a window leaves: 1 without either; kernels skip most of the others."""
+    q, kv = np.maximum(sizes["q"], 1.0), np.maximum(sizes["kv"], 1.0)
+    causal = np.asarray(sizes.get("causal", 0.0)) > 0
+    window = _window(sizes, kv)
+    # Of query i of q, whose own key is kv - q + i: itself and what is before it, within the window.
+    before = np.maximum(kv - q, 0.0)
+    ramp = np.clip(window - before, 0.0, q)  # queries that see less than a window
+    met = ramp * before + ramp * (ramp + 1) / 2 + (q - ramp) * window
+    return np.where(causal, np.minimum(met / (q * kv), 1.0), window / kv)
+
+
+def _window(sizes: Mapping[str, Value], kv: Value) -> Value:
+    window = np.asarray(sizes.get("window", 0.0), dtype=np.float64)
+    return np.where(window > 0, np.minimum(window, kv), kv)
+
+
+def padded(d: Value) -> Value:
+    """The head width that the kernel computes with."""
+    place = np.minimum(np.searchsorted(WIDTHS, d), len(WIDTHS) - 1)
+    return np.maximum(np.asarray(WIDTHS, dtype=np.float64)[place], d)
+
+
+MEMORY = (
+    Parameter("memory", "1", 0.8, 0.05, 1.0, "attained share of the bandwidth"),
+    Parameter("cached", "1", 0.3, 1e-3, 1.0, "share of the L2 cache that operands stay in"),
+    Parameter("l2", "1", 2.5, 0.5, 8.0, "bandwidth of what stays in L2, in multiples of memory's"),
+)
+AROUND = (
+    Parameter("start_s", "s", 9e-6, 1e-7, 1e-3, "one execution, however small"),
+    Parameter("norm", "1", 2.0, 1.0, 8.0, "how far arithmetic and traffic overlap"),
+    Parameter("copy", "1", 1.0, 1e-3, 8.0, "how often new keys and values move into the cache"),
+    Parameter("token_s", "s", 3e-6, 1e-8, 1e-4, "one wave of blocks that copy a token's keys"),
+)
+
+
+def traffic_seconds(moved: Value, working: Value, chip: Chip, at: At) -> Value:
+    """Seconds to move bytes of a working set of which the L2 cache holds a part."""
+    kept = np.minimum(1.0, at["cached"] * chip.l2_bytes / np.maximum(working, 1.0))
+    slow = (1.0 - kept) / at["memory"] + kept / at["l2"]
+    return moved / chip.bandwidth * slow
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Sizes of attention, floats or arrays, and the bytes of its core and of the copy into the cache."""
+
+    b: Value
+    b_kv: Value
+    batch: Value
+    q: Value
+    kv: Value
+    d: Value
+    width: Value  # of a query's and a value's head, padded, summed
+    window: Value
+    causal: Value
+    core_bytes: Value
+    copy_bytes: Value
+
+    @property
+    def shared(self) -> Value:
+        """Query heads per key head."""
+        return np.maximum(np.round(self.b / self.b_kv), 1.0)
+
+    @property
+    def key_heads(self) -> Value:
+        return np.maximum(self.b_kv / self.batch, 1.0)
+
+
+def _shape(work: RowWork) -> _Shape:
+    sizes = work.sizes
+    b, q, kv, d = (np.maximum(sizes[name], 1.0) for name in ("b", "q", "kv", "d"))
+    b_kv = np.maximum(sizes.get("b_kv", b), 1.0)
+    dv = sizes.get("dv", d)
+    batch = np.maximum(sizes.get("batch", 1.0), 1.0)
+    copied = sizes.get("cache", 0.0) * b_kv * np.minimum(q, kv) * (d + dv)
+    causal = np.asarray(sizes.get("causal", 0.0)) > 0
+    width = padded(d) + padded(dv)
+    window = _window(sizes, kv)
+    core = np.maximum(work.bytes - copied, 0.0)
+    return _Shape(b, b_kv, batch, q, kv, d, width, window, causal, core, copied)
+
+
+def _copy_seconds(shape: _Shape, chip: Chip, at: At) -> Value:
+    """Seconds of copying new keys and values into the cache: traffic, and waves of blocks of one token each."""
+    threads = np.minimum(shape.key_heads * shape.d, _COPY_THREADS)
+    waves = shape.batch * shape.q * threads / (chip.units * _UNIT_THREADS)
+    moved = traffic_seconds(shape.copy_bytes, shape.core_bytes + shape.copy_bytes, chip, at)
+    return np.where(shape.copy_bytes > 0, at["copy"] * moved + at["token_s"] * waves, 0.0)
+
+
+def _slow(width: Value, at: At) -> Value:
+    """How much longer heads take that no fast kernel is built for."""
+    return np.where(width > 2 * 256, 1.0 / at["wide"], 1.0)
+
+
+class Flash:
+    """`t = start_s + copies + (t_tiles^norm + t_memory^norm)^(1/norm)`: many queries, tiles of scores in waves.
+
+    A block computes `tile` queries of one head against the keys that they meet: `block_s`, the products at `compute`
+    of the matrix peak, and 6 FLOPs per score at `vector` of the vector peak. Blocks beyond full waves cost `wave` of
+    a wave; under a causal mask the longest block ends `tail` of its excess late. Less than a wave can be split over
+    keys, which shortens it to `waves^split`. `packed` is the share to which the query heads that share keys fill
+    tiles together.
+
+    Source: Dao, "FlashAttention-2", 2023, section 3; waves as in NVIDIA, "Matrix Multiplication Background".
+    """
+
+    parameters: ClassVar[tuple[Parameter, ...]] = (
+        Parameter("compute", "1", 0.7, 0.02, 1.0, "attained share of the matrix peak"),
+        Parameter("vector", "1", 0.5, 0.01, 8.0, "softmax, in shares of the vector peak"),
+        Parameter("block_s", "s", 1e-6, 1e-9, 1e-4, "one block of queries, however few keys"),
+        Parameter("wave", "1", 0.5, 1e-3, 1.0, "cost of an idle part of the last wave"),
+        Parameter("tail", "1", 0.4, 1e-3, 1.0, "how late the longest block of a causal mask ends"),
+        Parameter("split", "1", 0.2, 1e-3, 1.0, "how well less than a wave is split over keys"),
+        Parameter("packed", "1", 0.5, 1e-3, 1.0, "share of tiles filled by heads sharing keys"),
+        Parameter("wide", "1", 0.5, 0.02, 1.0, "rate of heads over 256 wide, relative to others"),
+        Parameter("pad_s", "s", 3e-7, 1e-9, 1e-4, "padding of heads not a multiple of 32 wide"),
+        *MEMORY,
+        *AROUND,
+    )
+
+    def __init__(self, tile: int) -> None:
+        self.tile = tile
+        self.name = f"flash-{tile}"
+
+    def parts(self, work: RowWork, chip: Chip, at: At) -> Parts:
+        """Seconds of one execution of the work."""
+        shape = _shape(work)
+        compute = self._tiles(shape, chip, at)
+        memory = traffic_seconds(shape.core_bytes, shape.core_bytes + shape.copy_bytes, chip, at)
+        start = at["start_s"] + np.where(shape.d % 32 > 0, at["pad_s"], 0.0)
+        copy = _copy_seconds(shape, chip, at)
+        total = start + copy + p_norm(compute, memory, at["norm"])
+        return Parts(total, compute, memory + copy, start)
+
+    def _tiles(self, shape: _Shape, chip: Chip, at: At) -> Value:
+        tile, shared = self.tile, shape.shared
+        rows = np.ceil(shape.q / tile)
+        together = np.ceil(shape.q * shared / tile) / shared
+        blocks = shape.b * (rows + at["packed"] * (together - rows))
+        mean, longest = _keys_met(shape, tile)
+        rate = chip.peak / chip.units * at["compute"]
+        # 2 FLOPs per multiply-add; 6 per score: scale, maximum, difference, exponential, sum, rescaling.
+        per_key = 2.0 * tile * shape.width / rate
+        per_key = per_key + 6.0 * tile / (chip.vector / chip.units * at["vector"])
+        per_key = per_key * _slow(shape.width, at)
+        waves = blocks / chip.units
+        soft = waves + at["wave"] * (np.ceil(waves) - waves)
+        late = at["tail"] * np.maximum(longest - mean, 0.0) * per_key
+        full = soft * (mean * per_key + at["block_s"]) + late
+        part = (longest * per_key + at["block_s"]) * np.minimum(waves, 1.0) ** at["split"]
+        return np.where(waves > 1, full, np.minimum(full, part))
+
+
+def _keys_met(shape: _Shape, tile: int) -> tuple[Value, Value]:
+    """Keys that a tile of queries computes with, on average and at most, in whole steps of 64."""
+    kv, window = shape.kv, shape.window
+    whole = np.ceil(np.minimum(kv, np.where(window < kv, window + tile, kv)) / 64) * 64
+    rows = np.ceil(shape.q / tile)
+    before = np.maximum(kv - shape.q, 0.0)
+    # Tile i of a causal mask meets what is before it, within the window, and its own queries' keys.
+    ramp = np.clip(np.floor((window - before) / tile), 0.0, rows - 1)
+    left = (before + tile * ramp / 2) * (ramp + 1) + (rows - 1 - ramp) * window
+    mean = np.minimum(left / rows + tile, np.ceil(kv / 64) * 64)
+    longest = np.minimum(kv, window + tile)
+    return np.where(shape.causal, mean, whole), np.where(shape.causal, longest, whole)
+
+
+class Decode:
+    """`t = start_s + steps + copies + (t_blocks^norm + t_memory^norm)^(1/norm)`: few queries, many keys.
+
+    A block takes the query heads that share keys through those keys, 128 at a time: `block_s + steps * step_s`, in
+    waves of `resident` blocks per unit. Blocks that leave units idle are split over the keys, and `merge_s` joins
+    them. Some kernels gather shared heads first (`gather_s`), and neither gather nor split heads that share nothing or
+    have a window: `alone` is the share of that.
+
+    Source: Dao et al., "Flash-Decoding for long-context inference", 2023; FlashAttention, csrc, mha_varlen_fwd.
+    """
+
+    name: ClassVar[str] = "flash-decode"
+    parameters: ClassVar[tuple[Parameter, ...]] = (
+        Parameter("block_s", "s", 2e-6, 1e-9, 1e-4, "one block, however few keys"),
+        Parameter("step_s", "s", 1e-6, 1e-9, 1e-4, "128 keys of 128 elements, in one block"),
+        Parameter("resident", "1", 1.5, 0.5, 16.0, "blocks that a unit works on at once"),
+        Parameter("wave", "1", 0.5, 1e-3, 1.0, "cost of an idle part of the last wave"),
+        Parameter("alone", "1", 0.5, 1e-2, 1.0, "share to which some heads are not split"),
+        Parameter("merge_s", "s", 3e-6, 1e-8, 1e-4, "joining the parts of split keys"),
+        Parameter("gather_s", "s", 2e-6, 1e-8, 1e-4, "gathering the heads that share keys"),
+        Parameter("queries", "1", 1.5, 0.1, 16.0, "how often queries and results move"),
+        Parameter("wide", "1", 0.5, 0.02, 1.0, "rate of heads over 256 wide, relative to others"),
+        *MEMORY,
+        *AROUND,
+    )
+
+    def parts(self, work: RowWork, chip: Chip, at: At) -> Parts:
+        """Seconds of one execution of the work."""
+        shape = _shape(work)
+        shared, steps = shape.shared, _steps(shape)
+        solo = (shared <= 1) | (shape.window < shape.kv) | _windowed(work)
+        heads = shape.b_kv * np.ceil(shared * shape.q / _QUERIES)
+        units = chip.units * at["resident"]
+        grouped = self._blocks(heads, steps, True, shape, units, at)
+        alone = self._blocks(shape.b, steps, False, shape, units, at)
+        compute = grouped + np.where(solo, at["alone"], 0.0) * (alone - grouped)
+        own = _own_bytes(work, shape)
+        moved = shape.core_bytes + (at["queries"] - 1.0) * own
+        memory = traffic_seconds(np.maximum(moved, 0.0), shape.core_bytes, chip, at)
+        split = (steps > 1) & (heads < chip.units)
+        start = at["start_s"] + np.where(split, at["merge_s"], 0.0) * np.where(
+            solo, 1.0 - at["alone"], 1.0
+        )
+        apart = (shared > 1) & (shape.key_heads > 1) & (shape.batch > 1)
+        start = start + np.where(apart, at["gather_s"], 0.0) * np.where(
+            solo, 1.0 - at["alone"], 1.0
+        )
+        copy = _copy_seconds(shape, chip, at)
+        total = start + copy + p_norm(compute, memory, at["norm"])
+        return Parts(total, compute, memory + copy, start)
+
+    @staticmethod
+    def _blocks(
+        blocks: Value, steps: Value, split: bool, shape: _Shape, units: Value, at: At
+    ) -> Value:
+        waves = blocks / units
+        each = np.maximum(steps * np.minimum(waves, 1.0), 1.0) if split else steps
+        soft = np.maximum(waves + at["wave"] * (np.ceil(waves) - waves), 1.0)
+        block = at["block_s"] + each * at["step_s"] * (shape.width / 256.0)
+        return soft * block * _slow(shape.width, at)
+
+
+def _windowed(work: RowWork) -> Value:
+    return np.asarray(work.sizes.get("window", 0.0)) > 0
+
+
+def _steps(shape: _Shape) -> Value:
+    """Steps of 128 keys; a window starts anywhere in one, and so meets one more."""
+    inside = np.ceil(shape.kv / _KEYS)
+    return np.where(shape.window < shape.kv, np.ceil(shape.window / _KEYS) + 1.0, inside)
+
+
+def _own_bytes(work: RowWork, shape: _Shape) -> Value:
+    """Bytes of the queries and the results: as much as the op writes besides a cache, twice."""
+    narrow = np.asarray(work.sizes.get("narrow", 0.0)) > 0
+    written = work.bytes_written - shape.copy_bytes / np.where(narrow, 3.0, 2.0)
+    return 2.0 * np.maximum(written, 0.0)
