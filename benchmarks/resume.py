@@ -171,13 +171,12 @@ def rows_of(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
         "visits_twice": total("twice"),
         "profiles_that_differ": len(results) - total("same"),
     }
+    common = {"benchmark": "resume", "table": "replay", "device": "replayed", "method": "ours"}
+    common |= {"setting": "killed/resumed", "level": "run", "metric": "count"}
     return [
-        {
-            "benchmark": "resume", "table": "replay", "device": "replayed", "method": "ours",
-            "setting": "killed/resumed", "level": "run", "quantity": quantity, "metric": "count", "value": value, "n": total("kills"),
-        }
+        {**common, "quantity": quantity, "value": value, "n": total("kills")}
         for quantity, value in values.items()
-    ]  # fmt: skip
+    ]
 
 
 def main() -> None:
