@@ -15,7 +15,8 @@ class LogMeter(Meter):
     """Windows over a power log that another program keeps writing, such as a wall meter's.
 
     The log must be dated, or `start_s` given (seconds since 1970 of its first row). `offset_s` is by how much the
-    logger's clock is ahead of this machine's. After a window the meter waits up to `patience_s` for the log to cover it.
+    logger's clock is ahead of this machine's. After a window the meter waits up to `patience_s` for the log to reach
+    its end.
     """
 
     name = "log"

@@ -24,6 +24,8 @@ TICK_TIMEOUT_S = 1.0
 INTEGRAL_PERIOD_S, LOOK_EVERY = 0.02, 12
 _MILLIJOULE = 1e-3
 _AGREE = 0.05
+LEAST_UNSTEADY = 0.15
+"""A tick's worth of power is taken to differ from the window's mean by at least this much."""
 
 
 @dataclass
@@ -96,7 +98,9 @@ class NvmlMeter(Meter):
         if self.rhythm is not None:
             if self.watch_s is not None:
                 watch.start(self.watch_s)
-            tick = next_tick(self.sensor.counter_mj, self.clock, TICK_TIMEOUT_S)
+            tick = next_tick(
+                self.sensor.counter_mj, self.clock, TICK_TIMEOUT_S, pause_s=self.rhythm.pause_s
+            )
         else:
             watch.power()
             watch.start(INTEGRAL_PERIOD_S, power_only=LOOK_EVERY)
@@ -164,8 +168,9 @@ class NvmlMeter(Meter):
     def _count(self, window: Window, state: _Open, first: Tick, end_s: float, at_end: int) -> None:
         assert self.rhythm is not None
         last = next_tick(
-            self.sensor.counter_mj, self.clock, TICK_TIMEOUT_S, known=at_end, known_s=end_s
-        )
+            self.sensor.counter_mj, self.clock, TICK_TIMEOUT_S, known=at_end, known_s=end_s,
+            pause_s=self.rhythm.pause_s,
+        )  # fmt: skip
         state.watch.stop()
         if last is None:
             window.unavailable("the energy counter stopped ticking during the window")
@@ -174,7 +179,10 @@ class NvmlMeter(Meter):
             window.unavailable("the energy counter went back: the driver was reloaded")
             return
         unsteady = state.watch.unsteady(end_s)
-        part = split(first, end_s, at_end, last, self.rhythm, unit_j=_MILLIJOULE, unsteady=unsteady)
+        part = split(
+            first, end_s, at_end, last, self.rhythm, unit_j=_MILLIJOULE,
+            unsteady=max(unsteady, LEAST_UNSTEADY),
+        )  # fmt: skip
         if part.energy_j <= 0:
             window.unavailable("the energy counter did not move")
             return
@@ -203,11 +211,15 @@ class NvmlMeter(Meter):
         window.quality = self._quality(error, method, quality.samples).noting(*quality.notes)
 
     def _part_time_error(self, window: Window, unsteady: float) -> float:
-        """What a sensor that looks a quarter of the time may miss: looks at random moments, as many as there were."""
+        """What a sensor that looks a quarter of the time may miss: looks at random moments, as many as there were.
+
+        At either end it may also have looked before the work began or ended, for up to a period. Whether the energy
+        counter is made of the same looks is not documented, so it is taken to be.
+        """
         if not self.sensor.part_time:
             return 0.0
         looks = max(window.seconds / DUTY_PERIOD_S, 1.0)
-        return (0.05 if unsteady <= 0.15 else unsteady) / math.sqrt(looks)
+        return max(unsteady, LEAST_UNSTEADY / 5) / math.sqrt(looks) + 0.5 / looks
 
     def _quality(self, error: float, method: str, samples: int) -> Quality:
         notes = (*self._notes, SENSOR_NOTE)

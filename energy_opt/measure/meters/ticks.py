@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from energy_opt.measure.meters.clock import Clock
 
 PAUSE_S = 2e-4
-"""Between two looks at a counter: short beside any tick of NVML (20 to 100 ms), and the CPU is left alone."""
+"""Between two looks at a counter whose tick is not known: short beside any of NVML's (20 to 100 ms)."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Rhythm:
 
     length_s: float
     jitter_s: float
+
+    @property
+    def pause_s(self) -> float:
+        """Between two looks, in s: a hundredth of a step, so that waiting for one costs little CPU time."""
+        return min(max(self.length_s / 100, 1e-4), 1e-3)
 
 
 def next_tick(

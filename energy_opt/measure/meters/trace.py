@@ -17,6 +17,7 @@ GAP = 5.0
 """A stretch without readings is a gap where it is this many times the usual distance between readings."""
 MOST_MISSING = 0.25
 """A window of which gaps cover more than this is not answered at all."""
+_FEW = 5
 
 
 @dataclass(frozen=True)
@@ -164,10 +165,14 @@ class Trace:
         if count < 2 or energy_j <= 0:
             return Quality(1.0, "integral", count, ("fewer than 2 readings in the window",))
         seconds, spacing = end - start, max(self.spacing_s, self.update_s)
-        reach_w = float(powers.max() - powers.min())
+        # Readings between two updates of the sensor say nothing new.
+        fresh = powers[:: max(1, round(spacing / self.spacing_s))]
         mean_w = energy_j / seconds
-        jump_w = float(np.sqrt(np.mean(np.diff(powers) ** 2) / 2))
-        error = 2 * jump_w / math.sqrt(count)  # between readings, twice the standard error
+        reach_w = float(powers.max() - powers.min())
+        jump_w = float(np.sqrt(np.mean(np.diff(fresh) ** 2) / 2)) if len(fresh) > 1 else reach_w
+        if len(fresh) < _FEW:  # too few to show what happens between them
+            reach_w, jump_w = max(reach_w, mean_w / 2), max(jump_w, mean_w / 4)
+        error = 2 * jump_w / math.sqrt(len(fresh))  # between readings, twice the standard error
         # Where the power steps at either end, the step is placed to within half a reading.
         error += reach_w * spacing / seconds / 2
         error += reach_w * missing_s / seconds / 2

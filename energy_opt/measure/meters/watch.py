@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from energy_opt.measure.meters.clock import Clock
 from energy_opt.measure.meters.sensor import Sensor
 
+UNSEEN = 0.5
+"""By how much power may move, as a fraction of its mean, where nobody looked: between requests it falls to idle."""
+
 
 @dataclass
 class Watch:
@@ -70,13 +73,14 @@ class Watch:
             self.look()
 
     def unsteady(self, end_s: float) -> float:
-        """By how much of its mean the power moved either way, at least 0.15; 0.3 where it was not seen closely."""
+        """By how much of its mean the power moved either way, as far as the looks show; 0.5 where they show little."""
         seen = [p for t, p in zip(self.time_s, self.power_w, strict=True) if t <= end_s]
         if not self.instant or len(seen) < 4:
-            return 0.3
+            return UNSEEN
         seen = seen[1:]  # the first may still show what was before
         mean_w = sum(seen) / len(seen)
-        return max(0.15, (max(seen) - min(seen)) / 2 / mean_w) if mean_w > 0 else 1.0
+        # Few looks miss the extremes.
+        return (max(seen) - min(seen)) / 2 / mean_w * (1 + 2 / len(seen)) if mean_w > 0 else 1.0
 
     def mean_clocks_hz(self) -> dict[str, float] | None:
         """Mean clocks in Hz over the looks."""
