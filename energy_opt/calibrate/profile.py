@@ -16,7 +16,7 @@ from energy_opt.estimators.fitted import Fitted
 from energy_opt.estimators.runtime import HostCost
 from energy_opt.files import write_whole
 
-_DIGITS = 7
+_DIGITS = 5
 """Significant digits of coefficients and draws in a file: far below what they are known to."""
 
 
@@ -104,9 +104,15 @@ def write(device: Device, path: str | Path) -> None:
 
 def text(device: Device) -> str:
     """The profile as JSON: one quantity per line, every list of numbers on one line."""
-    data = device.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=False)
-    kept = {key: value for key, value in data.items() if value not in ({}, [], "")}
-    return _lines(kept, "") + "\n"
+    return _lines(_told(device.model_dump(mode="json", by_alias=True, exclude_none=True)), "") + "\n"
+
+
+def _told(value: Any) -> Any:
+    """The value without what says nothing: empty texts, lists and records."""
+    if isinstance(value, dict):
+        told = {key: _told(item) for key, item in value.items()}
+        return {key: item for key, item in told.items() if item not in ({}, [], "")}
+    return [_told(item) for item in value] if isinstance(value, list) else value
 
 
 def _lines(value: Any, indent: str) -> str:

@@ -24,8 +24,17 @@ def render(analysis: Mapping[str, Any], *, full: bool = True) -> str:
     """
     if not full:
         return fragment(panels.heading(analysis) + _summary(analysis))
-    plotly, script = _plotly_js(), _part("report.js")
     parts = {"icicle": figures.icicle(analysis), "roofline": figures.roofline(analysis)}
+    title = f"{text.model_name(analysis)} on {text.device_name(analysis)}"
+    return document(title, panels.heading(analysis) + _body(analysis, parts), parts)
+
+
+def document(title: str, body: str, parts: Mapping[str, Any]) -> str:
+    """A page around a body whose elements with these ids become plotly figures; it needs nothing beside it.
+
+    Raises: EnergyOptError when plotly is not installed.
+    """
+    plotly, script = _plotly_js(), _part("report.js")
     # Only these two scripts may run: even a name that broke out of its element could not.
     policy = (
         f"default-src 'none'; script-src {_hash(plotly)} {_hash(script)}; style-src 'unsafe-inline'; "
@@ -33,9 +42,9 @@ def render(analysis: Mapping[str, Any], *, full: bool = True) -> str:
     )
     page = string.Template(_part("report.html")).substitute(
         policy=policy,
-        title=html_text(f"{text.model_name(analysis)} on {text.device_name(analysis)}"),
+        title=html_text(title),
         css=_part("report.css"),
-        body=panels.heading(analysis) + _body(analysis, parts),
+        body=body,
         data=script_json(parts),
         plotly=plotly,
         script=script,
