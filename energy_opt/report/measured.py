@@ -71,7 +71,7 @@ def render(device: Device, samples: Sequence[Samples]) -> str:
         )
     figures = {f"f{index}": _figure(parts) for index, parts in enumerate(kinds.values())}
     cards = "".join(
-        _card(f"f{index}", kind, dtype, parts)
+        _card(f"f{index}", kind, dtype, parts, device)
         for index, ((kind, dtype), parts) in enumerate(kinds.items())
     )
     none = (
@@ -82,16 +82,24 @@ def render(device: Device, samples: Sequence[Samples]) -> str:
     body = (
         f"<h1>{html_text(device.name)} <span>{html_text(device.label)}</span></h1>"
         "<p class=quiet>Each dot is a measured execution; on the line, the prediction is right, between the dotted "
-        "lines it is within 20 %. The fits have seen these samples: the errors in brackets are those on shapes that "
-        "were left out of them.</p>"
+        "lines it is within 20 %. The fits have seen these samples, or some of them; the error in brackets is "
+        "that of the kind's fit on shapes that it had not seen.</p>"
         f'{none}<div style="{_GRID}">{cards}</div>'
     )
     return document(f"{device.name}: measured against predicted", body, figures)
 
 
-def _card(name: str, kind: str, dtype: str, parts: Sequence[tuple[Samples, Array]]) -> str:
+def _card(
+    name: str, kind: str, dtype: str, parts: Sequence[tuple[Samples, Array]], device: Device
+) -> str:
     off = np.concatenate([np.abs(seconds / part.latency_s - 1) for part, seconds in parts])
-    told = f"{len(off):,} executions, mean error {units.share(float(np.mean(off)))}"
+    whole = [
+        f.time.errors.mape
+        for f in device.fits
+        if (f.kind, f.dtype, f.op) == (kind, dtype, "") and f.time
+    ]
+    unseen = f" ({units.share(whole[0])} on shapes left out)" if len(whole) == 1 else ""
+    told = f"{len(off):,} executions, mean error {units.share(float(np.mean(off)))}{unseen}"
     return (
         f"<section><h2>{html_text(kind)} {html_text(dtype)}</h2><p class=quiet>{told}</p>"
         f'<div id="{name}" style="height:420px"></div></section>'
@@ -111,8 +119,7 @@ def _figure(parts: Sequence[tuple[Samples, Array]]) -> dict[str, Any]:
     axis = {
         "type": "log",
         "range": [float(np.log10(low)), float(np.log10(high))],
-        "ticksuffix": "s",
-        "exponentformat": "SI",
+        **_ticks(low, high),
     }
     return {
         "data": [*lines, *clouds],
@@ -123,6 +130,18 @@ def _figure(parts: Sequence[tuple[Samples, Array]]) -> dict[str, Any]:
             "legend": {"orientation": "h", "y": -0.18},
             "hovermode": "closest",
         },
+    }
+
+
+def _ticks(low: float, high: float) -> dict[str, Any]:
+    """Ticks at powers of ten, and at 2 and 5 times those where there is room."""
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    steps = (1, 2, 5) if len(decades) <= 4 else (1,)
+    values = [step * 10.0**decade for decade in decades for step in steps]
+    return {
+        "tickmode": "array",
+        "tickvals": values,
+        "ticktext": [units.si(value, "s", 1) for value in values],
     }
 
 
@@ -158,7 +177,8 @@ def _hover(part: Samples, place: int, seconds: float) -> str:
     return "<br>".join(
         [
             f"{html_text(part.op or part.kind, 40)} {html_text(part.dtype)} {sizes}".strip(),
-            f"measured {units.time(measured_s)}, predicted {units.time(seconds)} ({100 * (seconds / measured_s - 1):+.0f} %)",
+            f"measured {units.time(measured_s)}, predicted {units.time(seconds)} "
+            f"({100 * (seconds / measured_s - 1):+.0f} %)",
             f"{units.flop(at(work.matmul_flops) + at(work.other_flops))}, {units.nbytes(at(work.bytes))}",
         ]
     )
