@@ -68,6 +68,7 @@ class NvmlMeter(Meter):
         self.watch_s = watch_s
         self.rhythm: Rhythm | None = None
         self._notes: tuple[str, ...] = ()
+        self._at_idle: tuple[str, ...] = ()
         if use_counter and self.sensor.has_counter():
             self.rhythm = rhythm(self.sensor.counter_mj, self.clock, timeout_s=TICK_TIMEOUT_S)
             if self.rhythm is None:
@@ -159,9 +160,10 @@ class NvmlMeter(Meter):
         return window.mean_power_w
 
     def _compare(self, counted_w: float, read_w: float | None) -> None:
+        self._at_idle = ()
         if read_w is None or abs(read_w / counted_w - 1) <= _AGREE:
             return
-        self._notes += (
+        self._at_idle = (
             f"at idle the counter says {counted_w:.4g} W and the power reading {read_w:.4g} W",
         )
 
@@ -222,7 +224,7 @@ class NvmlMeter(Meter):
         return max(unsteady, LEAST_UNSTEADY / 5) / math.sqrt(looks) + 0.5 / looks
 
     def _quality(self, error: float, method: str, samples: int) -> Quality:
-        notes = (*self._notes, SENSOR_NOTE)
+        notes = (*self._notes, *self._at_idle, SENSOR_NOTE)
         if self.sensor.part_time:
             notes = (*notes, DUTY_NOTE)
         if self.rhythm is None and self.averaging_s:
