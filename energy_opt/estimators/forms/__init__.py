@@ -5,16 +5,19 @@ from __future__ import annotations
 from energy_opt.estimators.forms.attention import Decode, Flash
 from energy_opt.estimators.forms.form import At, Chip, Form, Parameter, Parts
 from energy_opt.estimators.forms.linear import Linear
+from energy_opt.estimators.forms.operands import Operands
 from energy_opt.estimators.forms.roofline import Roofline
+from energy_opt.estimators.forms.stream import Stream
 
 __all__ = ["FORMS", "At", "Chip", "Form", "Parameter", "Parts"]
 
-FORMS: dict[str, Form] = {
-    form.name: form
-    for form in (
-        Linear(),
-        Roofline(),
-        *(Flash(tile) for tile in (64, 128, 192)),
-        Decode(),
-    )
-}
+_ALL: tuple[Form, ...] = (
+    Linear(),
+    Roofline(),
+    *(Flash(tile) for tile in (64, 128, 192)),
+    Decode(),
+    Operands(),
+    Stream(),
+)
+
+FORMS: dict[str, Form] = {form.name: form for form in _ALL}
