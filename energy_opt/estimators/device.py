@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import re
@@ -23,6 +22,7 @@ from energy_opt.estimators.coefficients import (
 from energy_opt.estimators.data import Positive, Record
 from energy_opt.estimators.fitted import Fitted
 from energy_opt.estimators.forms import Chip
+from energy_opt.estimators.naming import explain, find
 from energy_opt.estimators.prior import Facts, priors
 from energy_opt.estimators.runtime import HostCost
 
@@ -176,7 +176,7 @@ class Device(Record):
         if isinstance(name_or_path, Path) or str(name_or_path).lower().endswith(".json"):
             return _read(Path(name_or_path))
         wanted, at, size = str(name_or_path).strip().lower().partition("@")
-        device = _shipped(_find(wanted))
+        device = _shipped(find(wanted, Device.names()))
         if not at:
             return device
         if not size.isascii() or not size.isdigit() or len(size) > 6:
@@ -301,37 +301,6 @@ def dtype_family(dtype: str) -> str:
     return lower
 
 
-def _find(wanted: str) -> str:
-    names = Device.names()
-    if wanted in names:
-        return wanted
-    squeezed = {re.sub(r"[^a-z0-9]", "", name): name for name in names}
-    plain = re.sub(r"[^a-z0-9]", "", wanted)
-    if plain in squeezed:
-        return squeezed[plain]
-    # "nvidia-t4", "tesla-v100-...", "intel xeon ...": the maker is no part of our names.
-    plain = re.sub(r"^(nvidia|tesla|geforce|intel|amd|aws)+", "", plain)
-    matches = [name for key, name in squeezed.items() if plain and key.startswith(plain)]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise DeviceError(f"device {wanted!r} may be any of {', '.join(matches)}: say which")
-    near = difflib.get_close_matches(plain, squeezed, n=3, cutoff=0.6)
-    # A slip in a letter is understood; one in a digit would be another part, so it is only suggested.
-    sure = [
-        key
-        for key in difflib.get_close_matches(plain, squeezed, n=4, cutoff=0.85)
-        if re.findall(r"\d+", key) == re.findall(r"\d+", plain)
-    ]
-    if len(sure) == 1:
-        return squeezed[sure[0]]
-    if near:
-        hint = f"did you mean {' or '.join(squeezed[key] for key in near)}? `energy-opt devices` lists all"
-    else:
-        hint = f"there are {', '.join(names)}"
-    raise DeviceError(f"device {wanted!r} is not known; {hint}; or give a profile as FILE.json")
-
-
 @functools.cache
 def _shipped(name: str) -> Device:
     return _read(_PROFILES / f"{name}.json")
@@ -349,13 +318,4 @@ def _read(path: Path) -> Device:
     try:
         return Device.model_validate(data)
     except ValidationError as error:
-        raise DeviceError(f"{path}: not a valid device profile: {_explain(error)}") from error
-
-
-def _explain(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the profile"
-    got = first.get("input")
-    value = f", got {got!r}"[:80] if isinstance(got, (str, int, float, bool, type(None))) else ""
-    more = error.error_count() - 1
-    return f"{where}: {first['msg']}{value}" + (f" (and {more} more)" if more else "")
+        raise DeviceError(f"{path}: not a valid device profile: {explain(error)}") from error
