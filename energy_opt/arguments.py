@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from energy_opt.errors import UsageError
 from energy_opt.report.escape import plain
 
@@ -40,6 +42,20 @@ def dims(given: list[str]) -> dict[str, int]:
             )
         sizes[name] = int(digits)
     return sizes
+
+
+def duration_s(option: str, given: str) -> float:
+    """Seconds of a duration such as `90s`, `3m` or `1h30m`. Raises UsageError: not of that form, or zero."""
+    found = re.fullmatch(
+        r"(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8}(?:\.\d+)?)s)?", given.strip().lower()
+    )
+    parts = found.groups(default="0") if found else ("0", "0", "0")
+    seconds = 3600 * float(parts[0]) + 60 * float(parts[1]) + float(parts[2])
+    if seconds <= 0:
+        raise UsageError(
+            f"{option} {plain(given, 40)}: a duration is needed, with its unit: 90s, 3m or 1h30m"
+        )
+    return seconds
 
 
 def settings(given: list[str]) -> dict[str, str]:

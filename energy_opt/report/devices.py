@@ -126,17 +126,31 @@ def _made(how: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def errors(fits: Sequence[Mapping[str, Any]]) -> RenderableType:
     """A line per fit: what it serves, how far off it was on shapes that were left out, from how many points."""
-    shown = columns(
-        Name.column("kind"), "type", "of", "from", "error", "P90", "bias", "points", "shapes", Name.column("form"),
-        Name.column("runtime"),
-    )  # fmt: skip
-    for row in fits:
-        shown.add_row(
-            Name(plain(name_of(row), 60)), plain(row["dtype"], 12), plain(row["quantity"]), plain(row["basis"]),
-            units.share(row["mape"]), units.share(row["p90"]), f"{100 * row['bias']:+.1f} %", f"{row['points']:,}",
-            f"{row['groups']:,}", Name(plain(row["form"], 20)), Name(plain(row.get("runtime") or "any", 12)),
-        )  # fmt: skip
-    return shown
+    return _Errors(fits)
+
+
+class _Errors:
+    def __init__(self, fits: Sequence[Mapping[str, Any]]) -> None:
+        self.fits = fits
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.max_width >= 110
+        more = ("bias", "shapes", Name.column("form"), Name.column("runtime")) if wide else ()
+        shown = columns(Name.column("kind"), "type", "of", "from", "error", "P90", "points", *more)
+        for row in self.fits:
+            # The operator is what tells lines apart, so the kind gives way first.
+            cells: list[RenderableType] = [Text(plain(name_of(row), 34), no_wrap=True)]
+            cells += [plain(row["dtype"], 12), plain(row["quantity"]), plain(row["basis"], 12)]
+            cells += [units.share(row["mape"]), units.share(row["p90"]), f"{row['points']:,}"]
+            if wide:
+                cells += [
+                    f"{100 * row['bias']:+.1f} %",
+                    f"{row['groups']:,}",
+                    plain(row["form"], 20),
+                ]
+                cells.append(plain(row.get("runtime") or "any", 12))
+            shown.add_row(*cells)
+        yield shown
 
 
 def _fitted(fits: Sequence[Mapping[str, Any]], verbose: bool) -> list[RenderableType]:
