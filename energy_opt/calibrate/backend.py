@@ -111,12 +111,12 @@ class Backend(Protocol):
         """The primitive with random operands. Raises Unrunnable with the reason."""
         ...
 
-    def time(self, prepared: Prepared, *, energy: bool = False) -> Timing:
+    def time(self, prepared: Any, *, energy: bool = False) -> Timing:
         """Seconds of one execution and, where `energy` and there is a meter, joules. Raises Unrunnable."""
         ...
 
-    def host(self) -> HostCost | None:
-        """What the host spends per launch, view and run; None where it cannot be told apart."""
+    def host(self) -> HostCost | Mapping[str, HostCost] | None:
+        """What the host spends per launch, view and run, or that by runtime; None where it cannot be told apart."""
         ...
 
     def idle(self) -> Idle:

@@ -33,7 +33,7 @@ class Collected:
 
     samples: tuple[Samples, ...]
     points: int
-    host: HostCost | None = None
+    host: dict[str, HostCost] = field(default_factory=dict)
     idle: Idle = NO_IDLE
     failed: dict[str, str] = field(default_factory=dict)
     unrunnable: dict[str, int] = field(default_factory=dict)
@@ -150,10 +150,10 @@ def _median(lines: Sequence[Line], name: str) -> float:
     return float(np.median(values)) if values else float("nan")
 
 
-def host_of(lines: Sequence[Line]) -> HostCost | None:
-    """Costs of the host as last measured."""
-    found = [line["cost"] for line in lines if line.get("event") == "host" and line.get("cost")]
-    return HostCost(**found[-1]) if found else None
+def host_of(lines: Sequence[Line]) -> dict[str, HostCost]:
+    """Costs of the host by runtime, as last measured."""
+    found = [line["cost"] for line in lines if line.get("event") == "host"]
+    return {runtime: HostCost(**cost) for runtime, cost in found[-1].items()} if found else {}
 
 
 def idle_of(lines: Sequence[Line]) -> Idle:

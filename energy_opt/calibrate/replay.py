@@ -51,7 +51,7 @@ class ReplayBackend:
 
     answer: Answer
     described: Mapping[str, Any] = field(default_factory=dict)
-    host_cost: HostCost | None = None
+    host_cost: HostCost | Mapping[str, HostCost] | None = None
     idle_power: Idle = NO_IDLE
     target: str = "replay"
     runtime: str = "eager"
@@ -75,7 +75,7 @@ class ReplayBackend:
         self._now_s += self.visit_s
         return self.answer(prepared.name + "|energy" * energy, prepared.seed)
 
-    def host(self) -> HostCost | None:
+    def host(self) -> HostCost | Mapping[str, HostCost] | None:
         """The recorded costs."""
         return self.host_cost
 

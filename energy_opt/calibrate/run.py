@@ -151,7 +151,7 @@ def profile_of(
     return profile.assemble(
         base,
         fits.fits,
-        host={runtime: found.host} if found.host is not None else None,
+        host=found.host,
         calibration=Calibration(
             date=str(header.get("date", "")) or None,
             tool=f"energy-opt {_version()}",

@@ -13,6 +13,7 @@ from energy_opt.calibrate.backend import Backend, Unrunnable
 from energy_opt.calibrate.checkpoint import Checkpoint
 from energy_opt.calibrate.collect import Collected, failure_of, line_of
 from energy_opt.calibrate.schedule import Point, Schedule, Visit
+from energy_opt.estimators.runtime import HostCost
 
 Phase = Literal["preparing", "timing", "fitting"]
 Stop = Literal["complete", "budget", "interrupted"]
@@ -145,7 +146,8 @@ def _once(
     if "host" not in had:
         report("launch overhead", None)
         cost = backend.host()
-        found = None if cost is None else cost.model_dump()
+        costs = {backend.runtime: cost} if isinstance(cost, HostCost) else cost or {}
+        found = {runtime: each.model_dump() for runtime, each in costs.items()}
         log.append({"event": "host", "cost": found, "spent_s": round(spent_s(), 6)})
 
 
