@@ -5,6 +5,7 @@ from __future__ import annotations
 from energy_opt.estimators.forms.attention import Decode, Flash
 from energy_opt.estimators.forms.form import At, Chip, Form, Parameter, Parts
 from energy_opt.estimators.forms.linear import Linear
+from energy_opt.estimators.forms.moe import Experts
 from energy_opt.estimators.forms.operands import Operands
 from energy_opt.estimators.forms.roofline import Roofline
 from energy_opt.estimators.forms.stream import Stream
@@ -16,6 +17,7 @@ _ALL: tuple[Form, ...] = (
     Roofline(),
     *(Flash(tile) for tile in (64, 128, 192)),
     Decode(),
+    Experts(),
     Operands(),
     Stream(),
 )
