@@ -78,7 +78,8 @@ def uncovered(device: Device) -> list[str]:
     timed: dict[str, set[str]] = defaultdict(set)
     metered = {fitted.dtype for fitted in device.fits if fitted.energy is not None}
     for fitted in device.fits:
-        if fitted.time is not None:
+        # Sums of indices and masks are timed too, but no model is computed in them.
+        if fitted.time is not None and fitted.dtype in device.peaks:
             timed[fitted.dtype].add(fitted.kind)
     said = []
     for dtype, kinds in sorted(timed.items()):

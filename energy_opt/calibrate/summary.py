@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -30,19 +31,24 @@ def summary_text(
     if names:
         values = np.array([at[name] for name in names])
         target = design @ values + 1.0 - predicted / samples.latency_s
-        result = sm.OLS(target, design).fit()
-        interval = result.conf_int()
+        # In units of the values: columns of 1e18 beside columns of 1 would count as dependent.
+        scaled = design * np.abs(values)
+        with warnings.catch_warnings():
+            # Where columns do depend on each other, the condition number below says so.
+            warnings.simplefilter("ignore")
+            result = sm.OLS(target, scaled).fit()
+            errors = result.bse * np.abs(values)
+            interval = result.conf_int() * np.abs(values)[:, None]
         units = {p.name: p.unit for p in form.parameters}
         lines.append(
             f"{'coefficient':16s} {'unit':8s} {'value':>11s} {'std err':>11s} {'2.5 %':>11s} {'97.5 %':>11s}"
         )
         for index, name in enumerate(names):
-            numbers = (at[name], result.bse[index], *interval[index])
+            numbers = (at[name], errors[index], *interval[index])
             cells = " ".join(f"{number:11.4g}" for number in numbers)
             lines.append(f"{name:16s} {units[name]:8s} {cells}")
         spread = samples.latency_s / np.exp(np.mean(np.log(samples.latency_s)))
         r2 = 1 - np.var(np.log(predicted / samples.latency_s)) / max(np.var(np.log(spread)), 1e-30)
-        scaled = design * np.abs(values)
         lines.append(f"R2 of log time {r2:.4f}, condition number {np.linalg.cond(scaled):.3g}")
     if fixed:
         lines.append("at a bound, or not settled by these samples: " + ", ".join(fixed))

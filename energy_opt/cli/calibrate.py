@@ -88,6 +88,8 @@ def calibrate(
     for remark in remarks:
         shell.say(f"note: {remark}")
     shell.say(f"wrote {output}: use it with --device {output}")
+    if any(note.startswith("interrupted") for note in device.notes):
+        raise typer.Exit(130)  # so that a script that goes on after it stops
 
 
 def _not_with(what: str, options: dict[str, Any]) -> None:
@@ -144,15 +146,22 @@ def _timed(
         )
     from energy_opt.calibrate.from_table import uncovered
 
-    remarks = list(device.notes)
+    remarks = [note for note in device.notes if note not in _known_notes(device.name)]
     if device.calibration is not None and device.calibration.partial:
-        again = (
-            "the same command goes on where it was"
-            if resume
-            else "without --fresh the same command goes on"
-        )
-        remarks.append(f"cut short, and the profile says so: {again}")
+        again = "" if resume else " (without --fresh)"
+        remarks.append(f"the profile is partial and says so; the same command{again} goes on")
     return device, remarks + uncovered(device)
+
+
+def _known_notes(name: str) -> tuple[str, ...]:
+    """What the shipped profile of that name says of itself, which is no news."""
+    from energy_opt.errors import DeviceError
+    from energy_opt.estimators.device import Device
+
+    try:
+        return Device.load(name).notes
+    except DeviceError:  # a device of the user's own
+        return ()
 
 
 @contextmanager
