@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -49,6 +49,10 @@ class Accelerator(Protocol):
 
     def capture(self, work: Callable[[], object], hint: tuple[RowWork, int]) -> Captured:
         """The work as a graph; `hint` is one execution and how many there are. Raises Unrunnable."""
+        ...
+
+    def loose(self, work: Callable[[], object], hint: tuple[RowWork, int]) -> Captured:
+        """The same launched op by op at every replay, as a model that nobody captured."""
         ...
 
     def seconds(self, queue: Callable[[], None]) -> float:
@@ -109,7 +113,7 @@ class Cuda:
     def capture(self, work: Callable[[], object], hint: tuple[RowWork, int]) -> Captured:
         """A CUDA graph of the work, after it ran twice outside of one, as libraries want it."""
         graph = torch.cuda.CUDAGraph()
-        try:
+        with _refusing(self):
             stream = torch.cuda.Stream(self.index)
             stream.wait_stream(torch.cuda.current_stream(self.index))
             with torch.cuda.stream(stream):
@@ -121,12 +125,14 @@ class Cuda:
                 kept = work()
             graph.replay()
             torch.cuda.synchronize(self.index)
-        except torch.OutOfMemoryError:
-            self.release()
-            raise Unrunnable("it does not fit into the device's memory") from None
-        except (RuntimeError, ValueError, TypeError, NotImplementedError, IndexError) as error:
-            raise Unrunnable(_short(error)) from error
         return _Graph(graph, kept)
+
+    def loose(self, work: Callable[[], object], hint: tuple[RowWork, int]) -> Captured:
+        """The work itself, after it ran once."""
+        with _refusing(self):
+            work()
+            torch.cuda.synchronize(self.index)
+        return _Loose(work)
 
     def seconds(self, queue: Callable[[], None]) -> float:
         """Seconds between two events around what `queue` queues."""
@@ -152,6 +158,26 @@ class Cuda:
         spent_s = self.clock.now() - start_s
         torch.cuda.synchronize(self.index)
         return spent_s / steps
+
+
+@contextlib.contextmanager
+def _refusing(on: Cuda) -> Iterator[None]:
+    """Inside, what torch or a kernel raises becomes an Unrunnable that says it in one line."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        on.release()
+        raise Unrunnable("it does not fit into the device's memory") from None
+    except (RuntimeError, ValueError, TypeError, NotImplementedError, IndexError) as error:
+        raise Unrunnable(said(error)) from error
+
+
+class _Loose:
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work = work
+
+    def replay(self) -> None:
+        self._work()
 
 
 class _Graph:
@@ -208,11 +234,7 @@ def _math(*, tf32: bool) -> Iterator[None]:
             setattr(place, name, old)
 
 
-def _short(error: BaseException) -> str:
+def said(error: BaseException) -> str:
+    """What an error says, in one line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else ''}"[:200]
-
-
-def known(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts that are known."""
-    return {name: value for name, value in facts.items() if value is not None}

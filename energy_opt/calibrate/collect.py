@@ -117,7 +117,9 @@ def collect(lines: Sequence[Line], runtime: str) -> Collected:
         host=host_of(lines),
         idle=idle_of(lines),
         failed={point: line["failed"] for point, line in failed.items()},
-        unrunnable=Counter(f"{line['kind']} {line['dtype']}" for line in failed.values()),
+        unrunnable=Counter(
+            f"{line['kind']} {line['dtype']}" for line in failed.values() if "variant" not in line
+        ),
         marked=marked,
         drift=seen.largest,
         clocks_hz=_clocks(timed),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from energy_opt.calibrate.accelerator import Captured
+from energy_opt.calibrate.accelerator import Captured, said
 from energy_opt.calibrate.backend import Unrunnable
 from energy_opt.estimators.work import RowWork
 from energy_opt.measure.meters.replay import FakeGpu, FakeGpuSettings, FakeNvml
@@ -23,6 +23,8 @@ PEAK_FLOPS, BANDWIDTH, START_S = 2e11, 2e10, 4e-6
 BASE_W, PEAK_W, STREAM_W = 120.0, 480.0, 260.0
 """Power while busy, and what arithmetic and traffic at full rate add."""
 CAP_W = 700.0
+OWN_SD = 0.02
+"""How far kernels are off what their work says, as a standard deviation of the logarithm."""
 
 
 class FakeAccelerator:

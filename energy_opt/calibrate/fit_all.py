@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from energy_opt.calibrate.fit import chip_of, fit_time
+from energy_opt.calibrate.fit import THIN, chip_of, fit_time
 from energy_opt.calibrate.samples import Samples, concatenate
 from energy_opt.errors import EnergyOptError
 from energy_opt.estimators.device import Device
-from energy_opt.estimators.fitted import Basis, Fitted, FittedEnergy, FittedTime, family
+from energy_opt.estimators.fitted import Basis, Fitted, FittedEnergy, family
 from energy_opt.estimators.regimes import regime_of
 
 OWN_POINTS = 10
@@ -23,6 +23,9 @@ OWN_GROUPS = 4
 """... and from this many shapes on, since an error can only be told by leaving shapes out."""
 
 OTHER = "other"
+HALF = {"float16": "bfloat16", "bfloat16": "float16"}
+"""Types whose kernels are alike: the same units, the same bytes."""
+
 _MATRIX = frozenset({"matmul", "conv", "attention", "moe", "rnn", "collective"})
 """Kinds whose work is not memory traffic: they say nothing about a kind that was never measured."""
 
@@ -44,23 +47,26 @@ def fit_all(
     draws: int = 64,
     seed: int = 0,
     pool: bool = True,
+    lend: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Fits:
     """Fits for every kind and type that there are samples of; with `pool` also one for kinds that were never measured.
 
     Views launch nothing: what they cost is the host's, and no fit. What few points or shapes cannot settle is left out
-    with the reason.
+    with the reason. With `lend` types whose kernels are alike lend each other points where one has few, and the source
+    says so.
     """
-    jobs = _jobs(list(samples), pool)
+    samples = [part for part in samples if len(part)]
+    jobs = _jobs(samples, pool, lend)
     result = Fits()
     for number, (name, part) in enumerate(jobs):
         if progress is not None:
             progress(" ".join(filter(None, (part.kind, name.op, part.dtype))), number, len(jobs))
         try:
-            time = fit_time(
-                part, chip_of(device, part.dtype), draws=draws, source=source, basis=basis, seed=seed
-            )  # fmt: skip
-            energy = _energy(part, device, time, draws=draws, source=source, basis=basis, seed=seed)
+            said = source + (f"; {name.lent} points among them" if name.lent else "")
+            how: dict[str, Any] = {"draws": draws, "source": said, "basis": basis, "seed": seed}
+            time = fit_time(part, chip_of(device, part.dtype), **how)
+            energy = _energy(part, samples if lend else [], device, how)
         except EnergyOptError as error:
             result.left_out[" ".join(filter(None, (name.kind, name.op, name.dtype)))] = str(error)
             continue
@@ -79,9 +85,10 @@ class _Name:
     dtype: str
     op: str = ""
     regime: str = ""
+    lent: str = ""
 
 
-def _jobs(samples: list[Samples], pool: bool) -> list[tuple[_Name, Samples]]:
+def _jobs(samples: list[Samples], pool: bool, lend: bool) -> list[tuple[_Name, Samples]]:
     """What is fitted: kinds, their operators and regimes, and the pool of what moves memory."""
     kinds: dict[tuple[str, str, str], list[Samples]] = defaultdict(list)
     pools: dict[tuple[str, str], list[Samples]] = defaultdict(list)
@@ -92,9 +99,11 @@ def _jobs(samples: list[Samples], pool: bool) -> list[tuple[_Name, Samples]]:
         if part.kind not in _MATRIX:
             pools[part.dtype, part.runtime].append(part)
     jobs: list[tuple[_Name, Samples]] = []
-    for (kind, dtype, _), parts in kinds.items():
+    for (kind, dtype, _), parts in _with_lent(kinds) if lend else kinds.items():
+        lent = "" if all(part.dtype == dtype for part in parts) else HALF.get(dtype, "")
+        parts = [replace(part, dtype=dtype) for part in parts]
         whole = join(parts)
-        jobs += [(_Name(kind, dtype, regime=r), part) for r, part in _regimes(whole)]
+        jobs += [(_Name(kind, dtype, regime=r, lent=lent), part) for r, part in _regimes(whole)]
         by_op: dict[str, list[Samples]] = defaultdict(list)
         for part in parts:
             if part.op:
@@ -112,6 +121,21 @@ def _jobs(samples: list[Samples], pool: bool) -> list[tuple[_Name, Samples]]:
             pooled = join([replace(part, kind=OTHER, op="") for part in parts])
             jobs.append((_Name(OTHER, dtype), pooled))
     return jobs
+
+
+def _with_lent(
+    kinds: dict[tuple[str, str, str], list[Samples]],
+) -> list[tuple[tuple[str, str, str], list[Samples]]]:
+    """The kinds with what a like type lends: where it has so few points that only a line could be fitted."""
+    result = []
+    for kind, dtype, runtime in dict.fromkeys(
+        key for k, d, r in kinds for key in ((k, d, r), *([(k, HALF[d], r)] if d in HALF else []))
+    ):
+        parts = list(kinds.get((kind, dtype, runtime), []))
+        if sum(len(part) for part in parts) < THIN and dtype in HALF:
+            parts += kinds.get((kind, HALF[dtype], runtime), [])
+        result.append(((kind, dtype, runtime), parts))
+    return result
 
 
 def _settles(parts: Sequence[Samples]) -> bool:
@@ -160,11 +184,34 @@ def box_of(samples: Samples) -> dict[str, tuple[float, float]]:
     return box
 
 
-def _energy(samples: Samples, device: Device, time: FittedTime, **how: Any) -> FittedEnergy | None:
-    """The energy fit of the samples that were metered; None where they are too few."""
-    metered = samples.take(np.isfinite(samples.energy_j) & (samples.energy_j > 0))
-    if not _settles([metered]):
-        return None
+def _energy(
+    samples: Samples, all_samples: Sequence[Samples], device: Device, how: dict[str, Any]
+) -> FittedEnergy | None:
+    """The energy fit of the samples that were metered; None where they are too few.
+
+    Where they are, other types lend theirs if there are any: of half precision to each other, and of work on the
+    vector units, whose joules go by what is moved, all to all.
+    """
     from energy_opt.calibrate.fit_energy import fit_energy
 
-    return fit_energy(metered, device=device, **how)
+    metered = _metered(samples)
+    if not _settles([metered]):
+        lenders = [
+            replace(part, dtype=samples.dtype, op="")
+            for part in all_samples
+            if part.kind == samples.kind
+            and part.runtime == samples.runtime
+            and (part.kind not in _MATRIX or part.dtype in (samples.dtype, HALF.get(samples.dtype)))
+        ]
+        metered = _metered(join(lenders)) if lenders and samples.kernels else metered
+        how = how | {"source": f"{how['source']}; points of other types among them"}
+    if not _settles([metered]):
+        return None
+    try:
+        return fit_energy(metered, device=device, **how)
+    except EnergyOptError:  # its time was fitted, which must not be lost
+        return None
+
+
+def _metered(samples: Samples) -> Samples:
+    return samples.take(np.isfinite(samples.energy_j) & (samples.energy_j > 0))

@@ -12,6 +12,7 @@ import torch
 
 from energy_opt.calibrate.accelerator import Accelerator, Captured, Cuda, applied, libraries
 from energy_opt.calibrate.backend import NO_IDLE, PLAIN, Backend, Idle, Setting, Timing
+from energy_opt.calibrate.base import base_of
 from energy_opt.calibrate.gpu_host import host_costs
 from energy_opt.calibrate.primitives import Primitive
 from energy_opt.calibrate.random_tensors import Pool, bound
@@ -22,7 +23,7 @@ from energy_opt.measure.meters import Meter, NullMeter, open_meter
 RING = 4
 """The operands of a graph's executions are together this many times the L2 cache. Source: docs/estimators.md."""
 MOST_EXECUTIONS = 512
-LEAST_EXECUTIONS = 4
+LEAST_EXECUTIONS = 2
 """A graph's executions: launching the graph must not tell, nor may capturing it take long."""
 
 WARM_S = 0.3
@@ -270,5 +271,12 @@ def open_target(
     if not force:
         refuse_busy(meter)
     backend = GpuBackend(on, meter, target=f"cuda:{index}")
-    chosen = points(dtypes=dtypes, models=models, runtime=runtime, seed=seed)
+    try:
+        facts = backend.facts()
+        chosen = points(
+            dtypes=dtypes, models=models, runtime=runtime, device=base_of(backend.target, facts, []), seed=seed
+        )  # fmt: skip
+    except BaseException:
+        backend.close()
+        raise
     return backend, chosen, anchors()

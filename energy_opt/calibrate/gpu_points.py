@@ -12,19 +12,21 @@ from typing import Any
 import numpy as np
 
 from energy_opt.calibrate.backend import PLAIN, Setting
-from energy_opt.calibrate.draw import GPU, Means, draw
+from energy_opt.calibrate.draw import GPU, Means, draw, in_dtype
 from energy_opt.calibrate.primitives import Primitive, TensorSpec
 from energy_opt.calibrate.schedule import Point
 from energy_opt.errors import CalibrationError, UsageError
+from energy_opt.estimators.device import Device
 from energy_opt.measure.meters import Meter
 
 DTYPES = ("float32", "tf32", "bfloat16", "float16", "int8", "float8")
 """Types of products, by the names that profiles have."""
-_FLOATS = ("float32", "bfloat16", "float16")
 _TORCH = {"int8": "int8", "float8": "float8_e4m3fn"}
 TF32 = Setting(math="tf32")
 ATTENTION = ("flash", "efficient", "cudnn", "math")
 MEMORY = ("elementwise", "softmax", "norm", "reduction", "pool", "gather", "copy")
+EXECUTION_S = 6e-3
+"""One execution takes no longer at the datasheet's peak, so that points stay short on any device."""
 _BUSY = 0.1
 
 
@@ -34,10 +36,13 @@ def points(
     models: Sequence[Any] = (),
     runtime: str | None = None,
     means: Means = GPU,
+    device: Device | None = None,
     seed: int = 0,
     scale: float = 1.0,
 ) -> list[Point]:
     """The points of a full calibration; `scale` below 1 draws fewer of each.
+
+    What one execution may compute is bounded by `means`, and by some milliseconds at the peaks of `device` if given.
 
     With `models` the operators of these graphs are timed for latency beside them, and a part of them for energy.
 
@@ -49,7 +54,7 @@ def points(
             f"runtime {runtime} is not timed on GPUs; there are eager and graph, whose kernels are alike"
         )
     wanted = _wanted(dtypes)
-    drawing = _Drawing(wanted, means, seed, scale)
+    drawing = _Drawing(wanted, means, seed, scale, device)
     made = [*drawing.energy(), *drawing.latency(), *drawing.inputs(), *drawing.kernels()]
     for model in models:
         made += drawing.of_model(model)
@@ -68,9 +73,18 @@ def _wanted(dtypes: Sequence[str] | None) -> tuple[str, ...]:
 class _Drawing:
     """Draws for one calibration: a seed of its own for each sort of point, so that none depends on another."""
 
-    def __init__(self, dtypes: Sequence[str], means: Means, seed: int, scale: float) -> None:
+    def __init__(
+        self, dtypes: Sequence[str], means: Means, seed: int, scale: float, device: Device | None
+    ) -> None:
         self.dtypes, self.means, self.scale = tuple(dtypes), means, scale
-        self._seed = seed
+        self._seed, self._device = seed, device
+
+    def _means(self, dtype: str) -> Means:
+        if self._device is None:
+            return self.means
+        device, flops = self._device, EXECUTION_S * self._device.peak(dtype)
+        nbytes = min(EXECUTION_S * device.mem_bw_bytes_per_s, (device.memory_bytes or 8e9) / 16)
+        return Means(min(self.means.flops, flops), min(self.means.nbytes, nbytes), self.means.batch)
 
     def _draw(self, count: float, dtype: str, sort: int, *kinds: str) -> list[Primitive]:
         number = max(1, round(count * self.scale))
@@ -92,34 +106,38 @@ class _Drawing:
         return [Point(primitive, setting, energy) for primitive in drawn]
 
     def energy(self) -> list[Point]:
-        """90 products over the types, 64 memory-bound, 20 of attention, 16 convolutions, 10 products of few rows."""
-        floats = [d for d in _FLOATS if d in self.dtypes] or ["float32"]
+        """90 products over the types, 70 memory-bound, 20 of attention, 24 convolutions, 10 products of few rows."""
         made = [p for d in self.dtypes for p in self.products(90 / len(DTYPES), d, 1, energy=True)]
-        for dtype in floats:
-            share = 1 / len(floats)
+        for dtype in self._main():
+            share = 1 / len(self._main())
             for kind in MEMORY:
-                drawn = self._draw(64 * share / len(MEMORY), dtype, 2, kind)
+                drawn = self._draw(70 * share / len(MEMORY), dtype, 2, kind)
                 made += [Point(primitive, energy=True) for primitive in drawn]
             drawn = self._draw(20 * share, dtype, 3, "attention")
             drawn += self._draw(16 * share, dtype, 4, "conv")
             made += [Point(primitive, energy=True) for primitive in drawn]
-            made += [
-                Point(few_rows(p), energy=True) for p in self._draw(10 * share, dtype, 5, "matmul")
-            ]
+            rows = self._draw(10 * share, dtype, 5, "matmul")
+            made += [Point(few_rows(p), energy=True) for p in rows]
+        if "tf32" in self.dtypes:
+            made += [Point(p, TF32, True) for p in self._draw(8, "tf32", 9, "conv")]
         return made
 
     def latency(self) -> list[Point]:
-        """Some 400 points of which only the latency is wanted."""
+        """Some 450 points of which only the latency is wanted: 40 of each kind and type settle more than a line."""
         made = [p for d in self.dtypes for p in self.products(30, d, 6, energy=False)]
-        floats = [d for d in _FLOATS if d in self.dtypes] or ["float32"]
-        for dtype in floats:
-            for number, (kind, count) in enumerate(
-                (("attention", 16), ("conv", 20), *((kind, 5) for kind in MEMORY))
-            ):
+        counts = {"attention": 34, "conv": 34, **dict.fromkeys(MEMORY, 8)}
+        for dtype in self._main():
+            for number, (kind, count) in enumerate(counts.items()):
                 made += [Point(p) for p in self._draw(count, dtype, 10 + number, kind)]
         if "tf32" in self.dtypes:
-            made += [Point(p, TF32) for p in self._draw(12, "tf32", 30, "conv")]
+            made += [Point(p, TF32) for p in self._draw(34, "tf32", 30, "conv")]
+            made += [Point(p, TF32) for p in self._draw(16, "tf32", 31, "attention")]
         return made
+
+    def _main(self) -> list[str]:
+        """float32 and one type of half precision, whose kernels are the other's too."""
+        half = [d for d in ("bfloat16", "float16") if d in self.dtypes][:1]
+        return [*(["float32"] if "float32" in self.dtypes or not half else []), *half]
 
     def inputs(self) -> list[Point]:
         """8 points on what is computed on: four products with random operands and with zeros."""
@@ -135,17 +153,18 @@ class _Drawing:
 
     def of_model(self, model: Any) -> list[Point]:
         """The operators of a user's graph, in its own types, and their products in tf32 where that is wanted."""
-        from energy_opt.calibrate.from_model import primitives_for
+        from energy_opt.calibrate.cpu_points import of_model
 
         made = []
-        for number, primitive in enumerate(primitives_for(model).primitives):
+        for number, primitive in enumerate(of_model(model, self.means)):
             made.append(Point(primitive, energy=number % 4 == 0))
-            if (
-                "tf32" in self.dtypes
-                and primitive.row.dtype == "float32"
-                and primitive.row.matmul_flops
-            ):
+            if primitive.row.dtype != "float32":
+                continue
+            if "tf32" in self.dtypes and primitive.row.matmul_flops:
                 made.append(Point(primitive, TF32))
+            made += [
+                Point(in_dtype(primitive, dtype)) for dtype in self._main() if dtype != "float32"
+            ]
         return made
 
 

@@ -144,6 +144,7 @@ def profile_of(
         base,
         source=f"calibrated on {facts.get('device') or header.get('target')}, {str(header.get('date', ''))[:10]}",
         seed=int(header.get("seed", 0)),
+        lend=base.kind == "gpu",
         progress=report,
     )
     short, missing = thin(header, found)

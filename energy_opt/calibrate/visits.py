@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from energy_opt.calibrate.backend import Backend, Unrunnable
 from energy_opt.calibrate.checkpoint import Checkpoint
-from energy_opt.calibrate.collect import Collected, failure_of, line_of
+from energy_opt.calibrate.collect import Collected, failure_of, line_of, variant_of
 from energy_opt.calibrate.schedule import Point, Schedule, Visit
 from energy_opt.estimators.runtime import HostCost
 
@@ -48,7 +48,9 @@ def header_of(backend: Backend, plan: Schedule, seed: int, models: Sequence[str]
     """The first line of a log: what is calibrated, in which order, with which versions."""
     facts = dict(backend.facts())
     planned = Counter(
-        _name(visit.point) for visit in plan.visits if visit.role == "point" and visit.round == 0
+        _name(visit.point)
+        for visit in plan.visits
+        if visit.role == "point" and visit.round == 0 and not variant_of(visit.point)
     )
     return {
         "target": backend.target,
