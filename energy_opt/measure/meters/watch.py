@@ -79,8 +79,11 @@ class Watch:
             return UNSEEN
         seen = seen[1:]  # the first may still show what was before
         mean_w = sum(seen) / len(seen)
+        if mean_w <= 0:
+            return 1.0
         # Few looks miss the extremes.
-        return (max(seen) - min(seen)) / 2 / mean_w * (1 + 2 / len(seen)) if mean_w > 0 else 1.0
+        moved = (max(seen) - min(seen)) / 2 / mean_w * (1 + 2 / len(seen))
+        return max(moved, UNSEEN / 2) if len(seen) < 8 else moved
 
     def mean_clocks_hz(self) -> dict[str, float] | None:
         """Mean clocks in Hz over the looks."""

@@ -98,9 +98,9 @@ def test_a_counter_read_between_ticks_is_outside_the_stated_error() -> None:
     """The sabotage: without alignment, the first and last tick are lost or won whole."""
     worst = 0.0
     for seed in range(10):
-        gpu, nvml = fake(tick_s=0.1, seed=seed)
+        gpu, nvml = fake(tick_s=0.1, seed=seed, architecture=8)
         window, true_j = metered(gpu, nvml, [(600.0, 1.03)])
-        gpu, nvml = fake(tick_s=0.1, seed=seed)
+        gpu, nvml = fake(tick_s=0.1, seed=seed, architecture=8)
         gpu.submit(600.0, 0.55)
         gpu.synchronize()
         before = gpu.counter_mj()
@@ -126,6 +126,13 @@ def test_a_moving_average_taken_at_face_value_is_outside_the_stated_error(
         gpu.submit(500.0, 3.0)
     assert naive.energy_j is not None
     assert abs(naive.energy_j / 1500.0 - 1) > window.quality.relative_error
+
+
+def test_work_that_ends_otherwise_than_it_went_on_is_within_the_stated_error() -> None:
+    for seed in range(10):  # less than a tick of 480 W after 600 W
+        gpu, nvml = fake(tick_s=0.1, seed=seed, architecture=8)
+        window, true_j = metered(gpu, nvml, [(600.0, 1.2), (480.0, 0.09)])
+        assert off(window, true_j) <= window.quality.relative_error < 0.03
 
 
 def test_the_idle_tail_after_the_work_is_not_in_the_window() -> None:

@@ -71,6 +71,14 @@ def test_a_gap_is_bridged_and_said() -> None:
     assert not gapped(2.0).measure(7, 9)[1].notes
 
 
+def test_what_happened_in_a_gap_is_in_the_stated_error() -> None:
+    # 100 W until 2 s and 300 W until 3 s, with no reading in that second: a straight line makes it 200 W.
+    time_s = np.concatenate((np.arange(0, 2.01, 0.1), np.arange(3, 8.01, 0.1)))
+    trace = Trace(time_s, np.where(time_s < 2.5, 100.0, 300.0), "board")
+    joules, quality = trace.measure(0, 8)
+    assert abs(joules / (200 + 6 * 300) - 1) <= quality.relative_error < 0.15
+
+
 def test_a_gap_that_is_most_of_the_window_is_refused() -> None:
     with pytest.raises(MeterError, match="no readings"):
         gapped(2.0).energy_j(3.5, 6.5)
