@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,17 +136,24 @@ def _frame(path: Path) -> Any:
             raise TableError(f"{path}: a directory; name a CSV file in it")
         if path.stat().st_size > _MOST_BYTES:
             raise TableError(f"{path}: over {_MOST_BYTES / 1e6:.0f} MB; give a sample of its rows")
-        return pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False,
-            index_col=False, on_bad_lines="error",
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            # Cells beyond the header would be dropped with no more than a warning.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(
+                path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False,
+                index_col=False, on_bad_lines="error",
+            )  # fmt: skip
     except OSError as error:
         raise TableError(f"{path}: cannot be read: {error.strerror or error}") from error
     except EOFError as error:
         raise TableError(f"{path}: compressed data ends too early; copy the file again") from error
     except UnicodeDecodeError as error:
         raise TableError(f"{path}: not text in UTF-8; save the table as CSV in UTF-8") from error
-    except (ValueError, pd.errors.ParserError) as error:  # EmptyDataError is a ValueError
+    except (
+        ValueError,
+        pd.errors.ParserError,
+        pd.errors.ParserWarning,
+    ) as error:  # EmptyDataError is a ValueError
         reason = str(error).splitlines()[0].strip()
         raise TableError(f"{path}: not a CSV table with commas: {_short(reason, 120)}") from error
 

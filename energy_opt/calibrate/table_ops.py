@@ -102,11 +102,9 @@ def _moe(cell: Cell) -> Op:
     up = _tensor(dtype, experts, hidden, inner, constant=True)
     down = _tensor(dtype, experts, inner, hidden, constant=True)
     scores = _tensor("float32", tokens, experts)
-    gate = (None, up) if cell["gated"] == "1" else ()
+    gate = (up,) if cell["gated"] == "1" else ()
     attributes = {"k": int(cell["topk"]), "activation_type": "silu"}
-    return Op(
-        "com.microsoft", "MoE", 1, (x, scores, up, None, down, None, *gate)[:8], (y,), attributes
-    )
+    return Op("com.microsoft", "MoE", 1, (x, scores, up, None, down, None, *gate), (y,), attributes)
 
 
 def _pointwise(cell: Cell) -> Op:
