@@ -35,16 +35,16 @@ def open_target(
             raise UsageError("target replay: the log of a calibration is needed to play (samples)")
         return replay(samples)
     if target == "cpu":
-        from energy_opt.calibrate import cpu
+        from energy_opt.calibrate.cpu import open_target as open_cpu
 
-        return cpu.open_target(
+        return open_cpu(
             models=models, dtypes=dtypes, runtime=runtime, meter=meter, seed=seed, force=force
         )
     name, _, index = target.partition(":")
     if name == "cuda" and (not index or index.isdigit()):
-        from energy_opt.calibrate import gpu
+        from energy_opt.calibrate.gpu import open_target as open_gpu
 
-        return gpu.open_target(
+        return open_gpu(
             int(index or 0), models=models, dtypes=dtypes, runtime=runtime, meter=meter, seed=seed, force=force
         )  # fmt: skip
     raise UsageError(f"target {target!r} is not known; there are cpu, cuda:N and replay")
