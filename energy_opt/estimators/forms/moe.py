@@ -29,7 +29,7 @@ class Experts:
 
     Each expert's rows are padded to tiles of 16, 64 or 128, whichever is quickest; a tile costs `edge` rows and
     `depth` of the reduction more than it has. Less than a wave of tiles takes `wave` of a whole one. Gathering,
-    activation and summing move every routed row, also those of experts that other devices hold: `around` times.
+    activation and summing move every routed row `around` times, and `absent` of those whose experts are elsewhere.
 
     Source: Gale et al., "MegaBlocks", 2023 (grouped products); vLLM, fused_moe.py (steps around them).
     """
@@ -45,6 +45,7 @@ class Experts:
         Parameter("cached", "1", 0.3, 1e-3, 1.0, "share of the L2 cache that operands stay in"),
         Parameter("l2", "1", 2.0, 0.5, 8.0, "bandwidth of what stays in L2, in multiples"),
         Parameter("around", "1", 1.0, 0.1, 10.0, "traffic of gathering, activation and summing"),
+        Parameter("absent", "1", 0.5, 1e-3, 1.0, "share of rows of absent experts that move too"),
         Parameter("start_s", "s", 1e-5, 1e-7, 1e-3, "one product, however small, with its steps"),
         Parameter("expert_s", "s", 1e-8, 1e-11, 1e-5, "sorting the rows, per expert held"),
     )
@@ -69,8 +70,10 @@ class Experts:
         rate = _per_byte(weights + between, chip, at)
         one, compute_1 = self._tiles(rows, met, wide, hidden, first * rate, chip, at)
         two, compute_2 = self._tiles(rows, met, hidden, inter, second * rate, chip, at)
-        moved = _ITEM * every * (2 * wide + inter + 2 * hidden)
-        around = at["around"] * moved * _per_byte(moved, chip, at)
+        touched = rows + at["absent"] * np.maximum(every - rows, 0.0)
+        each = _ITEM * touched * np.maximum(wide + inter, hidden)  # what one step hands to the next
+        moved = _ITEM * touched * (2 * wide + inter + 2 * hidden)
+        around = at["around"] * moved * _per_byte(each, chip, at)
         start = 2.0 * at["start_s"] + sizes["experts"] * at["expert_s"]
         memory = (first + second) * rate + around
         return Parts(start + around + one + two, compute_1 + compute_2, memory, start)
