@@ -129,9 +129,9 @@ def test_a_moving_average_taken_at_face_value_is_outside_the_stated_error(
 
 
 def test_work_that_ends_otherwise_than_it_went_on_is_within_the_stated_error() -> None:
-    for seed in range(10):  # less than a tick of 480 W after 600 W
+    for seed in range(10):  # less than a tick of 600 W after 480 W
         gpu, nvml = fake(tick_s=0.1, seed=seed, architecture=8)
-        window, true_j = metered(gpu, nvml, [(600.0, 1.2), (480.0, 0.09)])
+        window, true_j = metered(gpu, nvml, [(480.0, 1.2), (600.0, 0.09)])
         assert off(window, true_j) <= window.quality.relative_error < 0.03
 
 
