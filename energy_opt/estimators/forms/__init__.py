@@ -7,6 +7,7 @@ from energy_opt.estimators.forms.form import At, Chip, Form, Parameter, Parts
 from energy_opt.estimators.forms.linear import Linear
 from energy_opt.estimators.forms.moe import Experts
 from energy_opt.estimators.forms.operands import Operands
+from energy_opt.estimators.forms.pointwise import Pass
 from energy_opt.estimators.forms.roofline import Roofline
 from energy_opt.estimators.forms.stream import Stream
 
@@ -19,6 +20,7 @@ _ALL: tuple[Form, ...] = (
     Decode(),
     Experts(),
     Operands(),
+    Pass(),
     Stream(),
 )
 
