@@ -29,6 +29,8 @@ _EXTRAS = {
 _NEEDED_FOR = {
     "torch": "PyTorch modules, transformers configs and --cross-check",
     "search": "the architecture search among the examples",
+    "cpu": "measuring and calibrating ONNX Runtime",
+    "gpu": "metering NVIDIA GPUs, and measuring ONNX Runtime on them",
 }
 # All of them install the same folder `onnxruntime`, so that the last one wins and removing one breaks the other.
 _ORT = (
@@ -56,7 +58,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Everything the doctor looks at, in the order to read it."""
-    return [python(), *packages(), *onnxruntime(), host(), *gpus()]
+    return [python(), *packages(), *onnxruntime(), host(), *gpus(), *meters()]
 
 
 def python() -> Finding:
@@ -146,6 +148,16 @@ def gpus() -> list[Finding]:
     return [_gpu(line) for line in done.stdout.splitlines() if line.strip()]
 
 
+def meters() -> list[Finding]:
+    """The energy meters that work here, and why the others do not."""
+    from energy_opt.measure.meters import available
+
+    return [
+        Finding("ok" if meter.available else "absent", f"meter {meter.name}", meter.reason)
+        for meter in available()
+    ]
+
+
 def _gpu(line: str) -> Finding:
     parts = [part.strip() for part in line.split(",")]
     if len(parts) != 4 or not (parts[1].isdigit() and parts[2].isdigit()):
@@ -163,10 +175,8 @@ def _extra(extra: str, names: Sequence[str]) -> Finding:
     present = ", ".join(f"{name} {version}" for name, version in found.items() if version)
     missing = [name for name, version in found.items() if version is None]
     if not present:
-        purpose = _NEEDED_FOR.get(extra)
-        use = f"needed for {purpose} only" if purpose else "nothing needs it yet"
-        todo = f"pip install 'energy-opt[{extra}]'" if purpose else ""
-        detail = f"{', '.join(missing)} not installed; {use}"
+        detail = f"{', '.join(missing)} not installed; needed for {_NEEDED_FOR[extra]} only"
+        todo = f"pip install 'energy-opt[{extra}]'"
         return Finding("absent", f"extra {extra}", detail, todo)
     if missing:
         todo = f"pip install {' '.join(missing)}"
