@@ -21,9 +21,15 @@ __all__ = ["Prior", "chip_of", "fit_at", "fit_time", "seconds"]
 THIN = 40
 """Fewer points than these settle no more than a start, FLOPs and bytes."""
 
+POINTWISE = ("elementwise", "softmax", "norm", "gather", "copy", "quantize", "reduction", "pool")
+
 MENU = {
-    "matmul": ("linear", "roofline"),
-    "conv": ("linear", "roofline"),
+    "matmul": ("linear", "roofline", "tiles", "tiles-small", "tile-128x128", "tile-64x128"),
+    "conv": ("linear", "roofline", "tiles", "winograd"),
+    "attention": ("linear", "roofline", "flash-64", "flash-128", "flash-192", "flash-decode"),
+    "moe": ("linear", "roofline", "experts"),
+    "collective": ("alpha-beta",),
+    **dict.fromkeys(POINTWISE, ("linear", "roofline", "pass")),
 }
 """Forms that are tried per kind; the others' are a line and a roofline."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from energy_opt.estimators.forms.attention import Decode, Flash
+from energy_opt.estimators.forms.collective import AlphaBeta
 from energy_opt.estimators.forms.form import At, Chip, Form, Parameter, Parts
 from energy_opt.estimators.forms.linear import Linear
 from energy_opt.estimators.forms.moe import Experts
@@ -10,6 +11,8 @@ from energy_opt.estimators.forms.operands import Operands
 from energy_opt.estimators.forms.pointwise import Pass
 from energy_opt.estimators.forms.roofline import Roofline
 from energy_opt.estimators.forms.stream import Stream
+from energy_opt.estimators.forms.tiles import Tiles
+from energy_opt.estimators.forms.winograd import Winograd
 
 __all__ = ["FORMS", "At", "Chip", "Form", "Parameter", "Parts"]
 
@@ -21,7 +24,14 @@ _ALL: tuple[Form, ...] = (
     Experts(),
     Operands(),
     Pass(),
+    AlphaBeta(),
     Stream(),
+    Tiles("tiles"),
+    Tiles("tiles-scaled", scaled=True),
+    Tiles("tile-128x128", ((128, 128),), wide=False),
+    Tiles("tile-64x128", ((64, 128),), wide=False),
+    Tiles("tiles-small", ((64, 64), (128, 32), (32, 128)), wide=False),
+    Winograd(),
 )
 
 FORMS: dict[str, Form] = {form.name: form for form in _ALL}
