@@ -9,9 +9,8 @@ Source: replays of submodules under a meter are how Cao et al., ACL 2021 (IrEne)
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +20,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from energy_opt.errors import EnergyOptError, ModelError
+from energy_opt.measure.hooks import Events, Stopwatch, hooks
 from energy_opt.measure.runners.pytorch import TorchRunner, failing
 from energy_opt.measure.steady import Clock, Meter, Steady, measure
 
@@ -63,8 +63,8 @@ def in_place(runner: TorchRunner, depth: int | None = None, runs: int = _RUNS) -
     The hooks' own time is in it, some microseconds per call. On a GPU, events in its queue are timed.
     """
     paths = paths_of(runner.module, depth)
-    stopwatch = _Events(paths) if runner.queued else _Stopwatch(paths)
-    with _hooks(paths, stopwatch.start, stopwatch.stop):
+    stopwatch = Events(paths) if runner.queued else Stopwatch(paths)
+    with hooks(paths, stopwatch.start, stopwatch.stop):
         for _ in range(runs + 1):
             stopwatch.begin()
             runner.run()
@@ -146,7 +146,7 @@ def _record(
         seen.shapes.add(_signature(args, kwargs))
         seen.count += 1
 
-    with _hooks(paths, before, lambda module: None):
+    with hooks(paths, before, lambda module: None):
         runner.run()
         runner.wait()
     return found
@@ -231,82 +231,3 @@ def _signature(args: Any, kwargs: Mapping[str, Any]) -> Any:
         else type(leaf).__name__
         for leaf in flat
     )
-
-
-# -- hooks ----------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _hooks(
-    paths: Mapping[nn.Module, str], before: Callable[..., None], after: Callable[[nn.Module], None]
-) -> Iterator[None]:
-    """Inside, `before(module, args, kwargs)` and `after(module)` are called around every call of these modules."""
-
-    def pre(module: nn.Module, args: Any, kwargs: Any) -> None:
-        before(module, args, kwargs)
-
-    def post(module: nn.Module, *_: Any) -> None:
-        after(module)
-
-    with contextlib.ExitStack() as stack:
-        for module in paths:
-            first = module.register_forward_pre_hook(pre, with_kwargs=True)
-            stack.callback(first.remove)
-            stack.callback(module.register_forward_hook(post).remove)
-        yield
-
-
-class _Stopwatch:
-    """Seconds of modules per run, by the clock of the host."""
-
-    def __init__(self, paths: Mapping[nn.Module, str]) -> None:
-        self.paths = paths
-        self._runs: list[dict[str, float]] = []
-        self._open: list[float] = []
-
-    def begin(self) -> None:
-        self._runs.append({})
-        self._open.clear()  # a run that failed left some
-
-    def start(self, module: nn.Module, *_: Any) -> None:
-        self._open.append(time.perf_counter())
-
-    def stop(self, module: nn.Module) -> None:
-        spent = time.perf_counter() - self._open.pop()
-        path = self.paths[module]
-        self._runs[-1][path] = self._runs[-1].get(path, 0.0) + spent
-
-    def runs(self) -> Sequence[Mapping[str, float]]:
-        return self._runs
-
-
-class _Events(_Stopwatch):
-    """The same by events in the queue of a GPU, which cost the queue next to nothing."""
-
-    def __init__(self, paths: Mapping[nn.Module, str]) -> None:
-        super().__init__(paths)
-        self._pairs: list[list[tuple[str, Any, Any]]] = []
-        self._started: list[Any] = []
-
-    def begin(self) -> None:
-        self._pairs.append([])
-        self._started.clear()
-
-    def start(self, module: nn.Module, *_: Any) -> None:
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        self._started.append(event)
-
-    def stop(self, module: nn.Module) -> None:
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        self._pairs[-1].append((self.paths[module], self._started.pop(), event))
-
-    def runs(self) -> Sequence[Mapping[str, float]]:
-        found: list[dict[str, float]] = []
-        for pairs in self._pairs:
-            totals: dict[str, float] = {}
-            for path, start, end in pairs:
-                totals[path] = totals.get(path, 0.0) + 1e-3 * float(start.elapsed_time(end))
-            found.append(totals)
-        return found

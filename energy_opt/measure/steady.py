@@ -79,8 +79,16 @@ class Steady:
         return float(low), float(high)
 
 
+class Interrupted(KeyboardInterrupt):
+    """The person stopped a measurement; `steady` is what was measured until then, without energy."""
+
+    def __init__(self, steady: Steady) -> None:
+        super().__init__()
+        self.steady = steady
+
+
 def warm_up(runner: Runner, limit_s: float, clock: Clock = time.perf_counter) -> Warmup:
-    """Run until the medians of the last windows agree, `limit_s` at most, though never less than one window."""
+    """Run until the medians of the last windows agree, `limit_s` at most, though never less than one call."""
     start = clock()
     medians: list[float] = []
     calls = 0
@@ -89,7 +97,7 @@ def warm_up(runner: Runner, limit_s: float, clock: Clock = time.perf_counter) ->
         opened = clock()
         while len(window) < _WINDOW_CALLS or clock() - opened < _WINDOW_S:
             window.append(_timed(runner, clock))
-            if clock() - start > limit_s and medians:
+            if clock() - start > limit_s:
                 break
         calls += len(window)
         medians.append(float(np.median(window)))
@@ -112,22 +120,42 @@ def measure(
     Raises:
         ModelError: the model fails.
         MeterError: the meter refuses the window.
+        Interrupted: Ctrl-C after the first call; it holds the calls until then.
     """
     warmup = warm_up(runner, seconds / 2, clock)
+    latencies: list[float] = []
+    try:
+        return _metered(runner, meter, seconds, clock, warmup, latencies)
+    except KeyboardInterrupt as stop:
+        if not latencies:
+            raise
+        reason = "it was stopped before the meter's window was full"
+        raise Interrupted(Steady(warmup, np.array(latencies), reason=reason)) from stop
+
+
+def _metered(
+    runner: Runner,
+    meter: Meter | None,
+    seconds: float,
+    clock: Clock,
+    warmup: Warmup,
+    latencies: list[float],
+) -> Steady:
     if meter is None:
-        return Steady(warmup, _loop(runner, seconds, clock), reason="no meter")
+        _loop(runner, seconds, clock, latencies)
+        return Steady(warmup, np.array(latencies), reason="no meter")
     least = max(seconds, _MARGIN * meter.least_window_s)
     if not runner.queued:
         with meter.window(sync=runner.wait) as window:
             start = clock()
-            latencies = _loop(runner, least, clock)
+            _loop(runner, least, clock, latencies)
             spent = clock() - start
         return _steady(warmup, latencies, len(latencies), spent, window)
-    latencies = _loop(runner, seconds, clock)
+    _loop(runner, seconds, clock, latencies)
     with meter.window(sync=runner.wait) as window:
         start = clock()
         calls = 0
-        while clock() - start < least and calls < _MOST_CALLS:
+        while not calls or (clock() - start < least and calls < _MOST_CALLS):
             runner.run()
             calls += 1
         runner.wait()
@@ -142,22 +170,17 @@ def _timed(runner: Runner, clock: Clock) -> float:
     return clock() - start
 
 
-def _loop(runner: Runner, seconds: float, clock: Clock) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Seconds of single calls, for that long; at least one."""
-    found: list[float] = []
+def _loop(runner: Runner, seconds: float, clock: Clock, into: list[float]) -> None:
+    """Add the seconds of single calls, for that long; at least one."""
     start = clock()
-    while not found or (clock() - start < seconds and len(found) < _MOST_CALLS):
-        found.append(_timed(runner, clock))
-    return np.array(found)
+    while not into or (clock() - start < seconds and len(into) < _MOST_CALLS):
+        into.append(_timed(runner, clock))
 
 
 def _steady(
-    warmup: Warmup,
-    latencies: np.ndarray[Any, np.dtype[np.float64]],
-    calls: int,
-    spent: float,
-    window: Any,
+    warmup: Warmup, seconds: Sequence[float], calls: int, spent: float, window: Any
 ) -> Steady:
+    latencies = np.array(seconds)
     energy = window.energy_j
     if energy is None:
         reason = str(getattr(window, "reason", "") or "the meter does not say why")

@@ -45,9 +45,9 @@ def from_trace(
     """An inference's seconds by kind of work and by module in a trace, beside the prediction for `model` on `device`.
 
     `file` is a PyTorch profiler trace, an Nsight Systems export, or a CSV of `nsys stats`; see `read_trace`. Kernels
-    are mapped to operators by correlation ids, to modules by the module calls that were recorded, or else by the order of
-    calls. What nothing maps is named, with its share. `iterations` is how many inferences it holds, where it does not
-    say. A free dim that is not given is taken from the shapes that were recorded.
+    are mapped to operators by correlation ids, to modules by the module calls that were recorded, or else by the order
+    of calls. What nothing maps is named, with its share. `iterations` is how many inferences it holds, where it does
+    not say. A free dim that is not given is taken from the shapes that were recorded.
 
     Raises:
         UsageError: the file is no trace that is known, or nothing says how many inferences it holds.
@@ -218,16 +218,15 @@ def _dims_of(
             first.setdefault(_plain(piece.op), piece)
     found: dict[str, int] = {}
     for node in graph.nodes():
-        piece = first.pop(_plain(node.op_type), None)
+        name = _plain(node.op_type)
         shapes = _node_shapes(node)
-        if piece is None or len(shapes) != len(piece.shapes):
+        if name not in first or len(shapes) != len((piece := first.pop(name)).shapes):
             continue
         for shape, recorded in zip(shapes, piece.shapes, strict=True):
             if len(shape) == len(recorded):
                 for dim, size in zip(shape, recorded, strict=True):
-                    name = str(dim) if not isinstance(dim, int) else ""
-                    if name in wanted:
-                        found.setdefault(name, size)
+                    if str(dim) in wanted:
+                        found.setdefault(str(dim), size)
     if found:
         read = ", ".join(f"{name}={found[name]}" for name in graph.dims if name in found)
         notes.append(f"{read} was read from the shapes in the trace")

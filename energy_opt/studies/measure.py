@@ -16,7 +16,7 @@ from energy_opt.estimators.estimate import Estimate
 from energy_opt.measure.runners import Runner
 from energy_opt.measure.runners import target as targets
 from energy_opt.measure.runners.target import Target
-from energy_opt.measure.steady import Steady, measure
+from energy_opt.measure.steady import Interrupted, Steady, measure
 from energy_opt.studies import choices, metering, runnable
 from energy_opt.studies.analyze import analyze
 from energy_opt.studies.detect import profile_of
@@ -103,7 +103,9 @@ def measure_model(
             job.trials(trials)
             if modules:
                 job.modules(depth)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
+            if isinstance(stop, Interrupted):
+                result.trials.append(stop.steady)
             if not result.trials:
                 raise
             result.interrupted = f"stopped while {job.doing}"
@@ -163,7 +165,7 @@ class _Job:
         rows = functools.partial(module_rows, self.result.estimate, timed, costs, types)
         self.result.modules = rows()
         self.step("replaying modules")
-        for cost in replay(runner, self.meter, _REPLAY_S, depth):
+        for cost in replay(runner, self.meter, min(_REPLAY_S, self.result.seconds), depth):
             costs.append(cost)
             self.result.modules = rows()
             self.step(f"replaying modules: {len(costs)} of {len(timed)}")

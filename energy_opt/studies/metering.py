@@ -17,12 +17,12 @@ from energy_opt.studies.detect import profile_of
 
 @contextlib.contextmanager
 def open_meters(
-    given: Any, where: Target, profile: Device | None, notes: list[str]
+    given: Any, where: Target, profile: Device | None, notes: list[str], *, host: bool = False
 ) -> Iterator[Any]:
     """The meter to use, None for none; closed afterwards unless it was given as an object.
 
     `given` is `auto` (what is available for the target; what is not is noted), `none`, a name, several with commas
-    between, or a meter. `profile` gives a modelled meter its watts.
+    between, or a meter. `profile` gives a modelled meter its watts; it models this process, or with `host` all of them.
 
     Raises:
         MeterError: the one meter that was named, or all of several, are not available.
@@ -33,7 +33,10 @@ def open_meters(
     if not isinstance(given, str):
         yield given
         return
-    chosen = _opened(given, where, profile)
+    options = _watts(where, profile)
+    if options and host:
+        options["of"] = "host"
+    chosen = _opened(given, where, options)
     if isinstance(chosen, NullMeter):
         notes.append(f"energy is not measured: {chosen.reason}")
     try:
@@ -90,13 +93,12 @@ def rows(meter: Any, trial: Steady) -> list[dict[str, Any]]:
     return [dict(row) for row in found]
 
 
-def _opened(names: str, where: Target, profile: Device | None) -> Any:
+def _opened(names: str, where: Target, options: dict[str, Any]) -> Any:
     parts = [name.strip() for name in names.split(",") if name.strip()]
     if not parts:
         raise MeterError(
             f"meter {names!r}: no name in it; give auto, none, or names such as nvml,rapl"
         )
-    options = _watts(where, profile)
     if len(parts) == 1:
         return _one(parts[0], where, options)
     opened = open_meter(",".join(parts), where.name, **options)

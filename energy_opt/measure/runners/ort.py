@@ -55,8 +55,8 @@ class OrtRunner:
         self.source, self.target, self.queued = path, target.name, False
         self.feeds = dict(feeds)
         self.notes: list[str] = []
-        self._folder = tempfile.TemporaryDirectory(prefix="energy-opt-")
         self._providers = _providers(target)
+        self._folder = tempfile.TemporaryDirectory(prefix="energy-opt-")
         try:
             made = runnable(path, Path(self._folder.name))
             self._path = made.path
