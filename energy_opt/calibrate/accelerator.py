@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -19,6 +19,9 @@ from energy_opt.calibrate.backend import Setting, Unrunnable
 from energy_opt.errors import CalibrationError
 from energy_opt.estimators.work import RowWork
 from energy_opt.measure.meters.clock import Clock, SystemClock
+
+Hint = Sequence[tuple[RowWork, float]]
+"""What work computes and moves, launch by launch, and how often each is launched: for a device that is not there."""
 
 
 class Captured(Protocol):
@@ -47,11 +50,11 @@ class Accelerator(Protocol):
         """Wait until all queued work is done."""
         ...
 
-    def capture(self, work: Callable[[], object], hint: tuple[RowWork, int]) -> Captured:
-        """The work as a graph; `hint` is one execution and how many there are. Raises Unrunnable."""
+    def capture(self, work: Callable[[], object], hint: Hint) -> Captured:
+        """The work as a graph. Raises Unrunnable."""
         ...
 
-    def loose(self, work: Callable[[], object], hint: tuple[RowWork, int]) -> Captured:
+    def loose(self, work: Callable[[], object], hint: Hint) -> Captured:
         """The same launched op by op at every replay, as a model that nobody captured."""
         ...
 
@@ -110,7 +113,7 @@ class Cuda:
         """Wait until all queued work is done."""
         torch.cuda.synchronize(self.index)
 
-    def capture(self, work: Callable[[], object], hint: tuple[RowWork, int]) -> Captured:
+    def capture(self, work: Callable[[], object], hint: Hint) -> Captured:
         """A CUDA graph of the work, after it ran twice outside of one, as libraries want it."""
         graph = torch.cuda.CUDAGraph()
         with _refusing(self):
@@ -127,7 +130,7 @@ class Cuda:
             torch.cuda.synchronize(self.index)
         return _Graph(graph, kept)
 
-    def loose(self, work: Callable[[], object], hint: tuple[RowWork, int]) -> Captured:
+    def loose(self, work: Callable[[], object], hint: Hint) -> Captured:
         """The work itself, after it ran once."""
         with _refusing(self):
             work()

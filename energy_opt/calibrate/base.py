@@ -43,7 +43,8 @@ def base_of(
 ) -> Device:
     """The profile whose facts the calibrated one keeps: `spec`, or what the machine says it is, or what was seen on it.
 
-    No peak is below the best rate that was seen, and what is assumed is listed as unverified.
+    No peak is below the best rate that was seen, since it bounds times from below; what is assumed is listed as
+    unverified. On a CPU that rate holds traffic that stays in caches, as most of a model's does.
 
     Raises:
         DeviceError: `spec` is no profile.
@@ -54,11 +55,12 @@ def base_of(
         base = _cpu(facts)
     else:
         base = _gpu(facts, samples)
-    return at_least(base, **seen(samples))
+    beyond = 2 * (base.l2_bytes or 0.0) if base.kind == "gpu" else 0.0
+    return at_least(base, **seen(samples, beyond))
 
 
-def seen(samples: Sequence[Samples]) -> dict[str, Any]:
-    """The best rates among the samples: of products by type, of other arithmetic, of traffic."""
+def seen(samples: Sequence[Samples], beyond_bytes: float = 0.0) -> dict[str, Any]:
+    """The best rates among the samples: of products by type, of other arithmetic, of traffic beyond so many bytes."""
     peaks: dict[str, float] = {}
     vector = traffic = 0.0
     for part in samples:
@@ -69,14 +71,10 @@ def seen(samples: Sequence[Samples]) -> dict[str, Any]:
             peaks[part.dtype] = max(best, peaks.get(part.dtype, 0.0))
         else:
             vector = max(vector, float(np.max(part.work.other_flops / part.latency_s)))
-        # What fits into caches says nothing of memory.
-        large = part.work.bytes > _LARGE_BYTES
+        large = part.work.bytes > beyond_bytes
         if np.any(large) and part.kernels:
             traffic = max(traffic, float(np.max((part.work.bytes / part.latency_s)[large])))
     return {"peaks": peaks, "vector_flops_per_s": vector, "bytes_per_s": traffic}
-
-
-_LARGE_BYTES = 1e9
 
 
 def _gpu(facts: Mapping[str, Any], samples: Sequence[Samples]) -> Device:

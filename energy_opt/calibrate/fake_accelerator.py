@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from energy_opt.calibrate.accelerator import Captured, said
+from energy_opt.calibrate.accelerator import Captured, Hint, said
 from energy_opt.calibrate.backend import Unrunnable
 from energy_opt.estimators.work import RowWork
 from energy_opt.measure.meters.replay import FakeGpu, FakeGpuSettings, FakeNvml
@@ -53,19 +53,22 @@ class FakeAccelerator:
         """Let virtual time pass until the queued work is done."""
         self.gpu.synchronize()
 
-    def capture(self, work: Callable[[], object], hint: tuple[RowWork, int]) -> Captured:
+    def capture(self, work: Callable[[], object], hint: Hint) -> Captured:
         """Run it once for real, and remember how long it would take."""
         try:
             with torch.inference_mode():
                 work()
         except (RuntimeError, ValueError, TypeError, NotImplementedError, IndexError) as error:
             raise Unrunnable(said(error)) from error
-        seconds, power_w = self._modelled(hint[0])
-        # Kernels of one kind differ among themselves, and not by noise that more replays would even out.
-        own = float(np.exp(self._random.gauss(0.0, OWN_SD)))
-        return _Queued(self, seconds * hint[1] * own, power_w)
+        seconds = joules = 0.0
+        for each, count in hint:
+            each_s, power_w = self._modelled(each)
+            # Kernels differ from what their work says, and not by noise that more replays would even out.
+            each_s *= float(np.exp(self._random.gauss(0.0, OWN_SD))) * count
+            seconds, joules = seconds + each_s, joules + each_s * power_w
+        return _Queued(self, seconds, joules / seconds)
 
-    def loose(self, work: Callable[[], object], hint: tuple[RowWork, int]) -> Captured:
+    def loose(self, work: Callable[[], object], hint: Hint) -> Captured:
         """As captured: a launch that overlaps costs nothing here."""
         return self.capture(work, hint)
 

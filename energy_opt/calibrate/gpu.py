@@ -134,7 +134,7 @@ class GpuBackend:
             def work() -> list[Any]:
                 return [function(*given, **named) for function, given, named in calls]
 
-            return Held(self.on.capture(work, (primitive.work, executions)), executions)
+            return Held(self.on.capture(work, [(primitive.work, executions)]), executions)
 
     def _executions(self, primitive: Primitive) -> int:
         ring = self._ring_bytes

@@ -58,7 +58,7 @@ def host_costs(on: Accelerator) -> dict[str, HostCost]:
         views = nn.Sequential(*(_Views() for _ in range(BLOCKS))).eval()
         launch_s = _median(on, lambda: blocks(x), BLOCKS * _LAUNCHES) / (BLOCKS * _LAUNCHES)
         in_views_s = _median(on, lambda: views(x), BLOCKS) - BLOCKS * launch_s
-        graph = on.capture(lambda: [x * 0.5], (_SMALL, 1))
+        graph = on.capture(lambda: [x * 0.5], [(_SMALL, 1)])
         run_s = _median(on, graph.replay, 0)
     return {
         "eager": HostCost(launch_s=launch_s, view_s=max(0.0, in_views_s / (BLOCKS * _VIEWS)), overlaps=True),

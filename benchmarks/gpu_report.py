@@ -1,0 +1,145 @@
+"""Cells of models as measured on a GPU, beside what its calibrated profile predicts, and what its datasheet would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gpu_cells as gc
+import numpy as np
+
+from energy_opt.calibrate import checkpoint
+from energy_opt.calibrate.base import base_of
+from energy_opt.estimators.device import Device
+
+QUANTITIES = ("latency", "power", "energy")
+
+
+@dataclass(frozen=True)
+class Beside:
+    """One quantity of one cell: measured, predicted with its interval, and by the profile before calibration."""
+
+    cell: str
+    precision: str
+    mode: str
+    quantity: str
+    measured: float
+    predicted: float
+    low: float
+    high: float
+    before: float
+
+    @property
+    def error(self) -> float:
+        return self.predicted / self.measured - 1.0
+
+    @property
+    def inside(self) -> bool:
+        return self.low <= self.measured <= self.high
+
+
+def compared(
+    profile: Device, before: Device, lines: Sequence[dict[str, Any]], *, tiny: bool
+) -> list[Beside]:
+    """Every measured quantity beside its prediction."""
+    known = {cell.key: cell for cell in gc.cells(tiny=tiny)}
+    found = []
+    for line in lines:
+        cell = known.get(line["cell"])
+        if cell is None or "failed" in line:
+            continue
+        ours = gc.predicted(cell, line["mode"], profile)
+        sheet = gc.predicted(cell, line["mode"], before)
+        ranges = {
+            "latency": ours.latency_s_interval,
+            "energy": ours.energy_j_interval,
+            "power": _power(ours),
+        }
+        for quantity, name in (
+            ("latency", "latency_s"),
+            ("power", "power_w"),
+            ("energy", "energy_j"),
+        ):
+            if line.get(name) is None:
+                continue
+            low, high = (float(value) for value in ranges[quantity])
+            found.append(
+                Beside(
+                    cell.key, cell.precision, line["mode"], quantity, float(line[name]), float(getattr(ours, name)),
+                    low, high, float(getattr(sheet, name)),
+                )
+            )  # fmt: skip
+    return found
+
+
+def _power(estimate: Any) -> tuple[float, float]:
+    given = getattr(estimate, "power_w_interval", None)
+    if given is not None:
+        return given  # type: ignore[no-any-return]
+    # Energy and latency err together; their ratio within what either allows.
+    latency, energy = estimate.latency_s_interval, estimate.energy_j_interval
+    low, high = energy[0] / latency[0], energy[1] / latency[1]
+    return min(low, high, estimate.power_w), max(low, high, estimate.power_w)
+
+
+def report(profile: Path, cells: Path, *, tiny: bool = False) -> list[dict[str, Any]]:
+    """Print every cell and the errors per quantity, mode and precision; the rows of a JSON file."""
+    device = Device.load(profile)
+    header, lines = checkpoint.read(cells)
+    before = base_of(str(header.get("target", "")), {"device": device.label, "kind": "gpu"}, [])
+    found = compared(device, before, lines, tiny=tiny)
+    print(
+        f"{'cell':44}{'mode':7}{'quantity':10}{'measured':>11}{'predicted':>11}{'error':>8}  90 % interval"
+    )
+    for b in found:
+        print(
+            f"{b.cell:44}{b.mode:7}{b.quantity:10}{b.measured:11.4g}{b.predicted:11.4g}{b.error:8.1%}"
+            f"  {b.low:.3g} to {b.high:.3g}{'' if b.inside else '  OUTSIDE'}"
+        )
+    for line in lines:
+        if "failed" in line:
+            print(f"{line['cell']:44}{line['mode']:7}not run: {line['failed']}")
+    return _summary(found, device.name)
+
+
+def _summary(found: Sequence[Beside], device: str) -> list[dict[str, Any]]:
+    rows = []
+    print(
+        f"\n{'mode':7}{'precision':10}{'quantity':10}{'n':>4}{'ours':>8}{'P90':>8}{'bias':>8}{'inside':>8}{'before':>9}"
+    )
+    for mode in gc.MODES:
+        for precision in (*gc.PRECISIONS, "all"):
+            for quantity in QUANTITIES:
+                part = [
+                    b
+                    for b in found
+                    if b.mode == mode
+                    and b.quantity == quantity
+                    and precision in (b.precision, "all")
+                ]
+                if not part:
+                    continue
+                errors = np.array([b.error for b in part])
+                before = np.array([b.before / b.measured - 1.0 for b in part])
+                values = {
+                    ("ours", "mape"): 100 * float(np.mean(np.abs(errors))),
+                    ("ours", "p90"): 100 * float(np.quantile(np.abs(errors), 0.9)),
+                    ("ours", "bias"): 100 * float(np.mean(errors)),
+                    ("ours", "coverage90"): 100 * float(np.mean([b.inside for b in part])),
+                    ("shipped profile", "mape"): 100 * float(np.mean(np.abs(before))),
+                }
+                print(
+                    f"{mode:7}{precision:10}{quantity:10}{len(part):4}"
+                    + "".join(f"{v:7.1f}%" for v in values.values())
+                )
+                rows += [
+                    {
+                        "benchmark": "gpu", "table": "held-out models", "device": device, "method": method,
+                        "setting": f"static/{mode}/{precision}", "level": "model", "quantity": quantity,
+                        "metric": metric, "value": value, "n": len(part),
+                    }
+                    for (method, metric), value in values.items()
+                ]  # fmt: skip
+    return rows
