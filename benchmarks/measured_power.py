@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from measured import BYTES, DTYPES, device_of
 from measured_attention import attention_work, by_kernel
+from measured_moe import moe_work
 
 from energy_opt.calibrate.samples import Samples
 from energy_opt.estimators.device import Device
@@ -123,7 +124,11 @@ def _part(device: Device, framework: str, table: str, scheme: str, op: str, rows
         heads = rows["num_key_value_heads"].fillna(rows["num_heads"])
         weights = (rows["num_heads"], heads, rows["head_dim"])
     else:
-        work = {"gemm": _gemm, "moe": _experts}.get(table, _quantize)(rows, table, BYTES[dtype])
+        work = (
+            moe_work(rows, scheme)
+            if table == "moe"
+            else (_gemm if table == "gemm" else _quantize)(rows, table, BYTES[dtype])
+        )
         weights = tuple(rows[column] for column in _GROUPED_BY[table])
     seconds = rows["latency_ms"].to_numpy(np.float64) / 1e3
     power_w = rows["power_w"].to_numpy(np.float64)
@@ -150,24 +155,6 @@ def _quantize(rows: Any, table: str, item: float) -> RowWork:
     m, k = _columns(rows, "m k")
     written = m * k if table == "scale_matrix" else 0 * m
     return RowWork(0 * m, 2 * m * k, 2 * m * k, written, 0.0, 1.0, {}, ())
-
-
-def _experts(rows: Any, table: str, item: float) -> RowWork:
-    """Gated experts: three products per token and expert; weights of the experts that a token chose, once each."""
-    tokens, hidden, inter, chosen, experts = _columns(
-        rows, "num_tokens hidden_size inter_size topk num_experts"
-    )
-    split, spread = _columns(rows, "moe_tp_size moe_ep_size")
-    inter, local, pairs = inter / split, experts / spread, tokens * chosen / spread
-    # Tokens that choose at random leave some experts without any.
-    active = local * -np.expm1(pairs * np.log1p(-1 / np.maximum(local, 1 + 1e-9)))
-    weights = item * 3 * active * hidden * inter
-    read = weights + 2 * tokens * hidden + item * pairs * (hidden + inter)
-    written = 2 * tokens * hidden + item * pairs * 2 * inter + 2 * pairs * hidden
-    sizes = {"b": active, "m": pairs / active, "n": inter, "k": hidden}
-    return RowWork(
-        6 * pairs * hidden * inter, pairs * 5 * inter, read, written, 0.0, 1.0, sizes, ()
-    )
 
 
 def _columns(rows: Any, names: str) -> list[Any]:
