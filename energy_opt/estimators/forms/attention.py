@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,6 +18,11 @@ from energy_opt.estimators.forms.form import At, Chip, Parameter, Parts
 from energy_opt.estimators.forms.roofline import p_norm
 from energy_opt.estimators.work import RowWork
 from energy_opt.ir.dims import Value
+
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
+
+NEEDS = frozenset({"b", "q", "kv", "d"})
+"""Problem sizes without which attention is a roofline."""
 
 WIDTHS = (32, 64, 96, 128, 192, 256, 512)
 """Head widths that kernels are built for; a head is padded to the next. Source: FlashAttention 2 and 3, csrc."""
@@ -55,7 +60,7 @@ def attended(sizes: Mapping[str, Value]) -> Value:
     before = np.maximum(kv - q, 0.0)
     ramp = np.clip(window - before, 0.0, q)  # queries that see less than a window
     met = ramp * before + ramp * (ramp + 1) / 2 + (q - ramp) * window
-    return np.where(causal, np.minimum(met / (q * kv), 1.0), window / kv)
+    return np.asarray(np.where(causal, np.minimum(met / (q * kv), 1.0), window / kv))
 
 
 def _window(sizes: Mapping[str, Value], kv: Value) -> Value:
@@ -74,6 +79,14 @@ MEMORY = (
     Parameter("cached", "1", 0.3, 1e-3, 1.0, "share of the L2 cache that operands stay in"),
     Parameter("l2", "1", 2.5, 0.5, 8.0, "bandwidth of what stays in L2, in multiples of memory's"),
 )
+WIDTH_RATES = (
+    Parameter(
+        "uneven", "1", 1.0, 0.01, 2.0, "rate of heads no multiple of 16 wide, against others"
+    ),
+    Parameter("between", "1", 1.0, 0.01, 2.0, "of multiples of 16 that are no power of two"),
+    Parameter("broad", "1", 1.0, 0.01, 2.0, "of heads 256 wide"),
+    Parameter("wide", "1", 0.5, 0.01, 2.0, "of wider heads"),
+)
 AROUND = (
     Parameter("start_s", "s", 9e-6, 1e-7, 1e-3, "one execution, however small"),
     Parameter("norm", "1", 2.0, 1.0, 8.0, "how far arithmetic and traffic overlap"),
@@ -89,6 +102,15 @@ def traffic_seconds(moved: Value, working: Value, chip: Chip, at: At) -> Value:
     return moved / chip.bandwidth * slow
 
 
+def _unsized(work: RowWork, chip: Chip, share: Value, at: At) -> Parts:
+    """A roofline, for attention whose sizes no rule gives."""
+    compute = work.matmul_flops / (chip.peak * share)
+    memory = traffic_seconds(work.bytes, work.bytes, chip, at)
+    return Parts(
+        at["start_s"] + p_norm(compute, memory, at["norm"]), compute, memory, at["start_s"]
+    )
+
+
 @dataclass(frozen=True)
 class _Shape:
     """Sizes of attention, floats or arrays, and the bytes of its core and of the copy into the cache."""
@@ -101,14 +123,15 @@ class _Shape:
     d: Value
     width: Value  # of a query's and a value's head, padded, summed
     window: Value
-    causal: Value
+    causal: Bools
     core_bytes: Value
     copy_bytes: Value
 
     @property
     def shared(self) -> Value:
         """Query heads per key head."""
-        return np.maximum(np.round(self.b / self.b_kv), 1.0)
+        shared: Value = np.maximum(np.round(self.b / self.b_kv), 1.0)
+        return shared
 
     @property
     def key_heads(self) -> Value:
@@ -137,9 +160,13 @@ def _copy_seconds(shape: _Shape, chip: Chip, at: At) -> Value:
     return np.where(shape.copy_bytes > 0, at["copy"] * moved + at["token_s"] * waves, 0.0)
 
 
-def _slow(width: Value, at: At) -> Value:
-    """How much longer heads take that no fast kernel is built for."""
-    return np.where(width > 2 * 256, 1.0 / at["wide"], 1.0)
+def _slow(d: Value, at: At) -> Value:
+    """How much longer the arithmetic takes for heads of a width that other kernels serve."""
+    slow = np.where(d % 16 > 0, 1.0 / at["uneven"], 1.0)
+    between = (d % 16 == 0) & (np.log2(d) % 1 > 0)
+    slow = slow * np.where(between, 1.0 / at["between"], 1.0)
+    slow = slow * np.where(d == 256, 1.0 / at["broad"], 1.0)
+    return np.asarray(slow * np.where(d > 256, 1.0 / at["wide"], 1.0))
 
 
 class Flash:
@@ -154,6 +181,7 @@ class Flash:
     Source: Dao, "FlashAttention-2", 2023, section 3; waves as in NVIDIA, "Matrix Multiplication Background".
     """
 
+    needs: ClassVar[frozenset[str]] = NEEDS
     parameters: ClassVar[tuple[Parameter, ...]] = (
         Parameter("compute", "1", 0.7, 0.02, 1.0, "attained share of the matrix peak"),
         Parameter("vector", "1", 0.5, 0.01, 8.0, "softmax, in shares of the vector peak"),
@@ -162,7 +190,7 @@ class Flash:
         Parameter("tail", "1", 0.4, 1e-3, 1.0, "how late the longest block of a causal mask ends"),
         Parameter("split", "1", 0.2, 1e-3, 1.0, "how well less than a wave is split over keys"),
         Parameter("packed", "1", 0.5, 1e-3, 1.0, "share of tiles filled by heads sharing keys"),
-        Parameter("wide", "1", 0.5, 0.02, 1.0, "rate of heads over 256 wide, relative to others"),
+        *WIDTH_RATES,
         Parameter("pad_s", "s", 3e-7, 1e-9, 1e-4, "padding of heads not a multiple of 32 wide"),
         *MEMORY,
         *AROUND,
@@ -174,6 +202,8 @@ class Flash:
 
     def parts(self, work: RowWork, chip: Chip, at: At) -> Parts:
         """Seconds of one execution of the work."""
+        if not work.sizes.keys() >= NEEDS:
+            return _unsized(work, chip, at["compute"], at)
         shape = _shape(work)
         compute = self._tiles(shape, chip, at)
         memory = traffic_seconds(shape.core_bytes, shape.core_bytes + shape.copy_bytes, chip, at)
@@ -192,7 +222,7 @@ class Flash:
         # 2 FLOPs per multiply-add; 6 per score: scale, maximum, difference, exponential, sum, rescaling.
         per_key = 2.0 * tile * shape.width / rate
         per_key = per_key + 6.0 * tile / (chip.vector / chip.units * at["vector"])
-        per_key = per_key * _slow(shape.width, at)
+        per_key = per_key * _slow(shape.d, at)
         waves = blocks / chip.units
         soft = waves + at["wave"] * (np.ceil(waves) - waves)
         late = at["tail"] * np.maximum(longest - mean, 0.0) * per_key
@@ -227,6 +257,7 @@ class Decode:
     """
 
     name: ClassVar[str] = "flash-decode"
+    needs: ClassVar[frozenset[str]] = NEEDS
     parameters: ClassVar[tuple[Parameter, ...]] = (
         Parameter("block_s", "s", 2e-6, 1e-9, 1e-4, "one block, however few keys"),
         Parameter("step_s", "s", 1e-6, 1e-9, 1e-4, "128 keys of 128 elements, in one block"),
@@ -236,16 +267,18 @@ class Decode:
         Parameter("merge_s", "s", 3e-6, 1e-8, 1e-4, "joining the parts of split keys"),
         Parameter("gather_s", "s", 2e-6, 1e-8, 1e-4, "gathering the heads that share keys"),
         Parameter("queries", "1", 1.5, 0.1, 16.0, "how often queries and results move"),
-        Parameter("wide", "1", 0.5, 0.02, 1.0, "rate of heads over 256 wide, relative to others"),
+        *WIDTH_RATES,
         *MEMORY,
         *AROUND,
     )
 
     def parts(self, work: RowWork, chip: Chip, at: At) -> Parts:
         """Seconds of one execution of the work."""
+        if not work.sizes.keys() >= NEEDS:
+            return _unsized(work, chip, 1.0, at)
         shape = _shape(work)
         shared, steps = shape.shared, _steps(shape)
-        solo = (shared <= 1) | (shape.window < shape.kv) | _windowed(work)
+        solo = np.asarray(shared <= 1) | _windowed(work)
         heads = shape.b_kv * np.ceil(shared * shape.q / _QUERIES)
         units = chip.units * at["resident"]
         grouped = self._blocks(heads, steps, True, shape, units, at)
@@ -274,10 +307,10 @@ class Decode:
         each = np.maximum(steps * np.minimum(waves, 1.0), 1.0) if split else steps
         soft = np.maximum(waves + at["wave"] * (np.ceil(waves) - waves), 1.0)
         block = at["block_s"] + each * at["step_s"] * (shape.width / 256.0)
-        return soft * block * _slow(shape.width, at)
+        return soft * block * _slow(shape.d, at)
 
 
-def _windowed(work: RowWork) -> Value:
+def _windowed(work: RowWork) -> Bools:
     return np.asarray(work.sizes.get("window", 0.0)) > 0
 
 

@@ -21,6 +21,7 @@ class AlphaBeta:
     """
 
     name: ClassVar[str] = "alpha-beta"
+    needs: ClassVar[frozenset[str]] = frozenset({"message"})
     parameters: ClassVar[tuple[Parameter, ...]] = (
         Parameter("host_s", "s", 5e-6, 1e-7, 1e-2, "launching one, however small"),
         Parameter("start_s", "s", 8e-6, 1e-7, 1e-2, "one step, however small"),

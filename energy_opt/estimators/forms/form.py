@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from energy_opt.estimators.work import RowWork
 from energy_opt.ir.dims import Value
@@ -55,8 +55,15 @@ class Parts:
 class Form(Protocol):
     """One form of the time equation. Stateless; everything broadcasts over executions and draws."""
 
-    name: ClassVar[str]
-    parameters: ClassVar[tuple[Parameter, ...]]
+    @property
+    def name(self) -> str:
+        """What profiles call it."""
+        ...
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What is fitted."""
+        ...
 
     def parts(self, work: RowWork, chip: Chip, at: At) -> Parts:
         """Seconds of one execution of the work, on that chip, with those parameters."""

@@ -53,8 +53,10 @@ class Experts:
     def parts(self, work: RowWork, chip: Chip, at: At) -> Parts:
         """Seconds of one execution of the work."""
         sizes = work.sizes
-        if "experts" not in sizes:
+        if {"b", "m", "n", "k"} <= sizes.keys():
             return self._product(work, chip, at)
+        if not {"b", "m", "k", "experts", "weights", "hidden", "inter"} <= sizes.keys():
+            return self._unsized(work, chip, at)
         met = np.maximum(sizes["b"], 1e-3)
         every = np.maximum(sizes["k"] * sizes["m"], 1e-3)
         rows = np.maximum(sizes.get("routed", every), 1e-3)
@@ -77,6 +79,14 @@ class Experts:
         start = 2.0 * at["start_s"] + sizes["experts"] * at["expert_s"]
         memory = (first + second) * rate + around
         return Parts(start + around + one + two, compute_1 + compute_2, memory, start)
+
+    @staticmethod
+    def _unsized(work: RowWork, chip: Chip, at: At) -> Parts:
+        """A roofline, for experts whose sizes no rule gives."""
+        compute = work.matmul_flops / (chip.peak * at["compute"])
+        memory = work.bytes * _per_byte(work.bytes, chip, at)
+        total = at["start_s"] + p_norm(compute, memory, at["norm"])
+        return Parts(total, compute, memory, at["start_s"])
 
     def _product(self, work: RowWork, chip: Chip, at: At) -> Parts:
         """One grouped product of `b` experts with `m` rows each."""

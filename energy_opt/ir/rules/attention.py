@@ -36,7 +36,8 @@ def standard(op: Op) -> Work:
     k, v = (by_head(shape(op, i, 3), integer(op, "kv_num_heads", 1)) for i in (1, 2))
     extra = given(op, 3) + SOFTCAP * (number(op, "softcap", 0.0) != 0.0)
     met = _windowed(op, key_length(op, k[2], 4, 1))
-    return attention(q[0], q[1], k[1], q[2], met, known(q[3], k[3]), v[3], extra)
+    causal = integer(op, "is_causal", 0)
+    return attention(q[0], q[1], k[1], q[2], met, known(q[3], k[3]), v[3], extra, causal)
 
 
 def _windowed(op: Op, length: Dim) -> Dim:
@@ -70,7 +71,9 @@ def _merged(op: Op, past: int, masks: int, scaled: int) -> Work:
     widths = integers(op, "qkv_hidden_sizes")
     q, _, v = widths if len(widths) == 3 else (divide(w[-1], 3),) * 3
     length = key_length(op, x[1], past, 1, rank=5)
-    core = attention(x[0], heads, heads, x[1], length, divide(q, heads), divide(v, heads), masks)
+    widths_by_head = divide(q, heads), divide(v, heads)
+    causal = integer(op, "unidirectional", 0)
+    core = attention(x[0], heads, heads, x[1], length, *widths_by_head, masks, causal)
     rows = product(x[:2])
     added = product((given(op, 2) + scaled, rows, w[-1]))
     rotated = product((2 * ROTARY * (integer(op, "do_rotary", 0) != 0), rows, q))
@@ -97,7 +100,8 @@ def multi_head(op: Op) -> Work:
     b, s, d, new, d_v = _multi_head_sizes(op, heads)
     past, bias, masks = (5, 10, (3, 4)) if decoder else (6, 3, (4, 5))
     length = key_length(op, new, past, 1)
-    work = attention(b, heads, heads, s, length, d, d_v, sum(given(op, i) for i in masks))
+    extra, causal = sum(given(op, i) for i in masks), integer(op, "unidirectional", 0)
+    work = attention(b, heads, heads, s, length, d, d_v, extra, causal)
     projections = total((product((s, d)), product((new, total((d, d_v))))))
     work = plus(work, product((given(op, bias), b, heads, projections)))
     return cached(op, work, new, {past: 1, past + 1: 2})
@@ -144,7 +148,7 @@ def grouped(op: Op) -> Work:
         else (length, length)
     )
     extra = given(op, 10) + SOFTCAP * (number(op, "softcap", 0.0) != 0.0)
-    work = attention(q[0], heads, kv_heads, q[1], met, d, d_v, extra)
+    work = attention(q[0], heads, kv_heads, q[1], met, d, d_v, extra, causal=True)
     work = plus(work, position_flops(op, product(q[:2]), d, heads, kv_heads, 14))
     return cached(op, work, q[1], {3: 1, 4: 2}, touched, angles=(7, 8))
 

@@ -114,6 +114,9 @@ def matmul(b: Dim, m: Dim, n: Dim, k: Dim) -> Work:
     return Work(matmul_flops=product((2, b, m, n, k)), sizes=sizes)
 
 
+_CAUSAL = (("causal", 1),)
+
+
 def attention(
     b: Dim,
     heads_q: Dim,
@@ -123,11 +126,12 @@ def attention(
     d_qk: Dim,
     d_v: Dim,
     extra: int = 0,
+    causal: bool | int = False,
 ) -> Work:
     """Scaled dot-product attention: 2*b*heads_q*q*kv*(d_qk + d_v) FLOPs, and scale, softmax and `extra` per score.
 
-    Every query meets every key of the shapes: a causal mask halves nothing here. `heads_kv` shares keys and values
-    among query heads, which changes bytes and not FLOPs.
+    Every query meets every key of the shapes: a causal mask halves nothing here, though kernels skip what it hides, so
+    `causal` is among the sizes. `heads_kv` shares keys and values among query heads, which changes bytes and not FLOPs.
     """
     heads = product((b, heads_q))
     scores = product((heads, q_len, kv_len))
@@ -135,7 +139,7 @@ def attention(
     return Work(
         matmul_flops=product((2, scores, total((d_qk, d_v)))),
         other_flops=product((1 + SOFTMAX + extra, scores)),
-        sizes=(*sizes, ("b_kv", product((b, heads_kv)))),
+        sizes=(*sizes, ("b_kv", product((b, heads_kv))), ("batch", b), *_CAUSAL[: bool(causal)]),
     )
 
 

@@ -18,7 +18,7 @@ from energy_opt.ir.rules.formulas import (
 from energy_opt.ir.rules.registry import rule
 
 
-def experts(rows: Dim, k: int, count: Dim, weights: Dim) -> Work:
+def experts(rows: Dim, k: int, count: Dim, weights: Dim, hidden: Dim, inter: Dim) -> Work:
     """FLOPs of k experts of `weights` parameters each for every row: 2 * rows * k * weights."""
     routed = product((k, rows))
     sizes = (
@@ -27,6 +27,8 @@ def experts(rows: Dim, k: int, count: Dim, weights: Dim) -> Work:
         ("k", k),
         ("experts", count),
         ("weights", weights),
+        ("hidden", hidden),
+        ("inter", inter),
     )
     return Work(matmul_flops=product((2, routed, weights)), sizes=sizes)
 
@@ -43,7 +45,7 @@ def _mixture(
         if i in places[:2] or given(op, i)
     ]
     routed, width = product((k, rows)), divide(weights[1], x[-1])  # fc2 is [width, hidden]
-    work, active = experts(rows, k, count, total(weights)), least(routed, count)
+    work, active = experts(rows, k, count, total(weights), x[-1], width), least(routed, count)
     activation = activation_flops(text(op, "activation_type", "relu")) + (len(weights) > 2)
     flops = total(
         (

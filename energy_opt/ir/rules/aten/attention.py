@@ -66,6 +66,10 @@ def _scores(sizes: Sizes) -> Dim:
     return product(sizes[:2] + sizes[3:5])
 
 
+def _causal(op: Op) -> bool:
+    return integer(op, "is_causal", 0) != 0
+
+
 def _extra(op: Op, mask: int | None) -> int:
     masked = 0 if mask is None else given(op, mask)
     return masked + DROPOUT * (number(op, "dropout_p", 0.0) > 0)
@@ -81,14 +85,14 @@ def _extra(op: Op, mask: int | None) -> int:
 )
 def masked(op: Op) -> Work:
     """q, k, v by heads, and a mask at input 3: one more operation per score."""
-    return attention(*heads_first(op, 0, op.y.dims), _extra(op, 3))
+    return attention(*heads_first(op, 0, op.y.dims), _extra(op, 3), _causal(op))
 
 
 @aten("attention", "_scaled_dot_product_flash_attention _triton_scaled_dot_attention")
 @rule("attention", "higher_order::flex_attention")
 def unmasked(op: Op) -> Work:
     """q, k, v by heads; what follows them are scales, or a block mask whose blocks only a run knows."""
-    return attention(*heads_first(op, 0, op.y.dims), _extra(op, None))
+    return attention(*heads_first(op, 0, op.y.dims), _extra(op, None), _causal(op))
 
 
 def _window(op: Op) -> Dim | None:
@@ -101,13 +105,15 @@ def _window(op: Op) -> Dim | None:
 @aten("attention", "_flash_attention_forward")
 def flash(op: Op) -> Work:
     """q, k, v by length, ends of packed sequences at input 3."""
-    return attention(*length_first(op, 0, 3, "max_k", _window(op)), _extra(op, None))
+    sizes = length_first(op, 0, 3, "max_k", _window(op))
+    return attention(*sizes, _extra(op, None), _causal(op))
 
 
 @aten("attention", "_flash_attention_forward_no_dropout_inplace")
 def flash_into(op: Op) -> Work:
     """The same into a buffer that comes first and is not read."""
-    work = attention(*length_first(op, 1, 4, "max_k", _window(op)), _extra(op, None))
+    sizes = length_first(op, 1, 4, "max_k", _window(op))
+    work = attention(*sizes, _extra(op, None), _causal(op))
     others = op.inputs[1:]
     read = total(tensor.nbytes for tensor in others if tensor is not None)
     return replace(work, bytes_read=read, bytes_written=total((op.x.nbytes, op.y.nbytes)))
@@ -122,7 +128,7 @@ def _efficient_window(op: Op) -> Dim | None:
 def efficient(op: Op) -> Work:
     """q, k, v by length, a bias at input 3, ends of packed sequences at 4."""
     sizes = length_first(op, 0, 4, "max_seqlen_k", _efficient_window(op))
-    return attention(*sizes, _extra(op, 3))
+    return attention(*sizes, _extra(op, 3), integer(op, "custom_mask_type", 0) > 0)
 
 
 @aten("attention", "_cudnn_attention_forward")
@@ -130,7 +136,7 @@ def cudnn(op: Op) -> Work:
     """q, k, v by heads, or packed by length with the ends at input 4; a bias at 3."""
     packed = given(op, 4)
     sizes = length_first(op, 0, 4, "max_k", None) if packed else heads_first(op, 0, op.y.dims)
-    return attention(*sizes, _extra(op, 3))
+    return attention(*sizes, _extra(op, 3), _causal(op))
 
 
 # -- gradients ---------------------------------------------------------------------------------------------------------

@@ -281,7 +281,15 @@ def test_sizes_are_those_of_the_onnx_rule() -> None:
     ours = op_of(SDPA, "2,32,5,16 2,8,7,16 2,8,7,16 -> 2,32,5,16")
     onnx = op_of("Attention", "2,32,5,16 2,8,7,16 2,8,7,16 -> 2,32,5,16")
     assert work_of(ours).sizes == work_of(onnx).sizes
-    assert dict(work_of(ours).sizes) == {"b": 64, "q": 5, "kv": 7, "d": 16, "dv": 16, "b_kv": 16}
+    sizes = {"b": 64, "q": 5, "kv": 7, "d": 16, "dv": 16, "b_kv": 16, "batch": 2}
+    assert dict(work_of(ours).sizes) == sizes
+
+
+def test_a_causal_mask_is_a_size_and_reduces_no_flops() -> None:
+    whole = work_of(op_of(SDPA, "2,32,5,16 2,8,7,16 2,8,7,16 -> 2,32,5,16"))
+    causal = work_of(op_of(SDPA, "2,32,5,16 2,8,7,16 2,8,7,16 -> 2,32,5,16", is_causal=1))
+    assert dict(causal.sizes) == {**dict(whole.sizes), "causal": 1}
+    assert causal.matmul_flops == whole.matmul_flops
 
 
 def test_packed_sequences_of_unknown_length_are_refused() -> None:
