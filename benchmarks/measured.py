@@ -192,6 +192,11 @@ def _neusight(path: Path) -> Iterator[Group]:
                 m=positions,
                 n=cout,
                 k=cin * r * r,
+                images=b,
+                rows=out,
+                columns=out,
+                taps=r * r,
+                stride=stride * stride,
             )
             kind, weights = "conv", (cin, cout, r, stride)
         elif op in _ELEMENTWISE:

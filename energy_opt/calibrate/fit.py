@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from energy_opt.calibrate.crossval import errors_of, group_bootstrap, held_out
-from energy_opt.calibrate.fitting import Array, Prior, fit_at, fit_many, seconds
+from energy_opt.calibrate.fitting import Array, Prior, fit_at, resampled, seconds
 from energy_opt.calibrate.samples import Samples
 from energy_opt.calibrate.summary import summary_text
 from energy_opt.errors import UsageError
@@ -75,20 +76,18 @@ def fit_time(
             "are needed, to tell how far off a third would be"
         )
     names = forms or MENU.get(samples.kind, ("linear", "roofline"))
-    if len(samples) < THIN and prior is None:
+    if len(samples) < THIN and prior is None and forms is None:
         names = ("linear",)
-    tried: list[tuple[float, Form, Array]] = []
+    how: dict[str, Any] = {"prior": prior, "harness_s": harness_s}
+    tried: list[tuple[float, Form, dict[str, float], Array]] = []
     for form in (FORMS[name] for name in names):
-        errors = held_out(
-            form, samples, chip, prior=prior, folds=folds, seed=seed, harness_s=harness_s
-        )
-        tried.append((float(np.mean(np.abs(np.expm1(errors)))), form, errors))
-    _, form, errors = min(tried, key=lambda entry: entry[0])
-    at = fit_at(form, samples, chip, prior=prior, seed=seed, harness_s=harness_s)
-    weights = group_bootstrap(samples, draws, seed)
-    drawn = fit_many(
-        form, samples, chip, weights, prior=prior, seed=seed, harness_s=harness_s, start=at
-    )
+        if not getattr(form, "needs", frozenset()) <= samples.work.sizes.keys():
+            continue
+        at = fit_at(form, samples, chip, seed=seed, **how)
+        errors = held_out(form, samples, chip, folds=folds, seed=seed, start=at, **how)
+        tried.append((float(np.mean(np.abs(np.expm1(errors)))), form, at, errors))
+    _, form, at, errors = min(tried, key=lambda entry: entry[0])
+    drawn = resampled(form, samples, chip, group_bootstrap(samples, draws, seed), at, **how)
     return FittedTime(
         form=form.name,
         at=at,

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from energy_opt.calibrate.samples import Samples
-from energy_opt.calibrate.solver import Problem, solve
+from energy_opt.calibrate.solver import Problem, one_step, solve
 from energy_opt.errors import UsageError
 from energy_opt.estimators.fitted import FittedTime
 from energy_opt.estimators.forms import FORMS, At, Chip, Form, Parameter
@@ -22,12 +22,12 @@ Prior = Mapping[str, tuple[float, float]]
 """Per parameter its median and the standard deviation of its logarithm, as other devices have them."""
 
 NOISE = 0.05
-"""What one point weighs against a prior: the standard deviation of log time about a good fit."""
+"""What one point weighs against a prior: the standard deviation of the relative error of a good fit."""
 
 KNEE = 0.1
-"""Errors beyond this in log time count linearly: a few odd kernels must not bend the rest."""
+"""Relative errors beyond this count linearly: a few odd kernels must not bend the rest."""
 
-_VAGUE = 3.0
+_VAGUE = 1.0
 """Parameters without a prior are pulled to their start this weakly: what no point settles stays there."""
 
 
@@ -87,10 +87,33 @@ def fit_many(
     coding = Coding(form.parameters, dict(prior or {}))
     starts = [coding.encode(start)] if start is not None else coding.starts(seed)
     problem = _problem(form, samples, chip, np.tile(weights, (len(starts), 1)), coding, harness_s)
-    x, loss = solve(problem, np.repeat(starts, len(weights), axis=0))
+    # What starts at the end of another fit is soon there.
+    x, loss = solve(problem, np.repeat(starts, len(weights), axis=0), 40 if start is None else 12)
     best = np.argmin(loss.reshape(len(starts), -1), axis=0)
     chosen = x.reshape(len(starts), len(weights), -1)[best, np.arange(len(weights))]
     return {name: values[:, 0] for name, values in coding.decode(chosen).items()}
+
+
+def resampled(
+    form: Form,
+    samples: Samples,
+    chip: Chip,
+    weights: Array,
+    at: Mapping[str, float],
+    *,
+    prior: Prior | None = None,
+    harness_s: float = 0.0,
+) -> dict[str, Array]:
+    """The parameters `[fits]` for every row of `weights[fits, points]`, where `at` fits the unweighted samples.
+
+    Source: the one-step bootstrap, Schucany and Wang, "One-step bootstrapping for smooth iterative procedures", 1991.
+    """
+    if isinstance(form, Linear):
+        return _linear(form, samples, chip, weights, dict(prior or {}), harness_s)
+    coding = Coding(form.parameters, dict(prior or {}))
+    problem = _problem(form, samples, chip, weights, coding, harness_s)
+    found = coding.decode(one_step(problem, coding.encode(at)))
+    return {name: values[:, 0] for name, values in found.items()}
 
 
 @dataclass(frozen=True)
@@ -109,6 +132,8 @@ class Coding:
         columns = {}
         for index, p in enumerate(self.parameters):
             value = np.exp(x[:, index]) if p.low > 0 else x[:, index] * _unit(p)
+            # A solver comes arbitrarily near to 0, and a reader should see that it means 0.
+            value = np.where(np.abs(value) < 1e-9 * _unit(p), 0.0, value)
             columns[p.name] = np.clip(value, p.low, p.high)[:, None]
         return columns
 
@@ -148,11 +173,11 @@ class Coding:
 def _problem(
     form: Form, samples: Samples, chip: Chip, weights: Array, coding: Coding, harness_s: float
 ) -> Problem:
-    measured = np.log(samples.latency_s)
+    measured = samples.latency_s
 
     def residuals(x: Array) -> Array:
         total = seconds((form, coding.decode(x)), samples.work, chip) + harness_s
-        apart = np.log(np.broadcast_to(total, (len(x), len(measured)))) - measured
+        apart = np.broadcast_to(total, (len(x), len(measured))) / measured - 1.0
         return np.concatenate([apart, coding.pull(x)], axis=1)
 
     count = len(form.parameters)

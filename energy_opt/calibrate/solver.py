@@ -11,6 +11,7 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 _STEP = 1e-5
+_FARTHEST = 1.0
 _LEAST_DAMPING, _MOST_DAMPING = 1e-9, 1e9
 
 
@@ -60,10 +61,27 @@ def solve(problem: Problem, start: Array, iterations: int = 40) -> tuple[Array, 
         residual = np.where(better[:, None], tried_residual, residual)
         loss = np.where(better, tried_loss, loss)
         damping = np.clip(np.where(better, damping / 5, damping * 4), _LEAST_DAMPING, _MOST_DAMPING)
-        still = np.where(gain > 1e-5, 0, still + 1)
-        if np.all(still >= 4):
+        still = np.where(gain > 1e-4, 0, still + 1)
+        if np.all(still >= 3):
             break
     return x, loss
+
+
+def one_step(problem: Problem, x: Array) -> Array:
+    """Unknowns `[problems, unknowns]` one Gauss-Newton step from `x[unknowns]`, the best of a problem like these.
+
+    For bootstraps: only the weights differ from problem to problem, so one Jacobian serves all.
+    """
+    one = x[None, :]
+    residual = problem.residuals(one)
+    jacobian = slopes(problem.residuals, one, residual, problem.high)[0]
+    weights = problem.weights / np.sqrt(1.0 + (residual / problem.knee) ** 2)
+    gradient = (weights * residual) @ jacobian
+    normal = np.einsum("sp,pu,pv->suv", weights, jacobian, jacobian, optimize=True)
+    damping = 1e-4 * np.einsum("suu->su", normal) + 1e-12
+    step = _step(problem, np.tile(one, (len(weights), 1)), gradient, normal, damping)
+    # Beyond that the linearisation says nothing.
+    return np.clip(x + np.clip(step, -_FARTHEST, _FARTHEST), problem.low, problem.high)
 
 
 def slopes(residuals: Callable[[Array], Array], x: Array, at: Array, high: Array) -> Array:
