@@ -10,8 +10,10 @@ a call of the same operator on others. docs/estimators.md has the figures.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,19 +23,21 @@ from typing import Any
 import torch
 
 from energy_opt.calibrate.backend import NO_IDLE, PLAIN, Idle, Setting, Timing, Unrunnable
+from energy_opt.calibrate.cpu_host import InModel, in_model
 from energy_opt.calibrate.primitives import Primitive, TensorSpec
 from energy_opt.calibrate.random_tensors import Pool, bound, extent
 from energy_opt.calibrate.schedule import Point
 from energy_opt.errors import CalibrationError
 from energy_opt.estimators.runtime import HostCost
 
-POINTS = 1300
+POINTS = 3500
 """Primitives drawn. More shapes tell more than more visits to each."""
 
 PASSES = 5
 POOL_MEGABYTES = 512
 """Operands are cut from this much random memory: several times a core's caches, as a model's weights are."""
 
+_REPEATS = 15
 LOADED = 0.10
 """Above this share of the processors taken by others, times would be theirs as much as ours."""
 
@@ -47,12 +51,14 @@ def open_target(
     seed: int = 0,
     force: bool = False,
 ) -> tuple[CpuBackend, list[Point], list[Point]]:
-    """The backend of this machine's CPU, the points to time on it, and its anchors.
+    """The backend of this machine's CPU, the points to time on it, and no anchors.
+
+    A hiccup of an anchor would be taken for drift; every point is visited in each of several passes instead.
 
     Raises:
         CalibrationError: the host is loaded (unless `force`), or the runtime or a type is not one that is timed here.
     """
-    from energy_opt.calibrate.cpu_points import anchors, points
+    from energy_opt.calibrate.cpu_points import points
 
     if runtime not in (None, "eager"):
         raise CalibrationError(
@@ -62,7 +68,7 @@ def open_target(
         refuse_if_loaded()
     backend = CpuBackend(seed=seed, meter=meter)
     chosen = points(models=models, dtypes=dtypes or ("float32",), count=POINTS, seed=seed)
-    return backend, chosen, anchors()
+    return backend, chosen, []
 
 
 def refuse_if_loaded(
@@ -100,6 +106,7 @@ class PreparedCall:
     first: tuple[list[Any], dict[str, Any]]
     second: tuple[list[Any], dict[str, Any]]
     produced: tuple[list[torch.Tensor], list[torch.Tensor]]
+    kind: str
 
     def run(self) -> None:
         """Execute once."""
@@ -158,7 +165,7 @@ class CpuBackend:
 
             function, positional, named = bound(primitive, make)
             sets.append((positional, named))
-        prepared = PreparedCall(function._op, sets[0], sets[1], produced)
+        prepared = PreparedCall(function._op, sets[0], sets[1], produced, primitive.row.kind)
         if primitive.key not in self._seen:
             # Libraries compile a kernel for each new shape, once.
             _called(prepared.function, sets[0])
@@ -167,6 +174,12 @@ class CpuBackend:
 
     def time(self, prepared: PreparedCall, *, energy: bool = False) -> Timing:
         """Seconds of one call as a model would meet it. Raises Unrunnable."""
+        return Timing(
+            self.alone_s(prepared) * self._in_model.factor(prepared.kind), at_s=self.now_s()
+        )
+
+    def alone_s(self, prepared: PreparedCall) -> float:
+        """Seconds of one call with what it reads where the operators before it would leave it. Raises Unrunnable."""
         clock = time.perf_counter
         function = prepared.function
         positional, named = prepared.second
@@ -179,13 +192,21 @@ class CpuBackend:
         made = function(*positional, **named)
         seconds = clock() - start
         del made, before
-        return Timing(seconds, at_s=start)
+        return seconds
 
     def host(self) -> HostCost | None:
         """What Python and PyTorch's modules spend per operator beside its call."""
-        from energy_opt.calibrate.cpu_host import host_cost
+        return self._in_model.cost
 
-        return host_cost(self)
+    @functools.cached_property
+    def _in_model(self) -> InModel:
+        def alone(primitive: Primitive) -> float:
+            prepared = self.prepare(primitive, 0)
+            found = statistics.median(self.alone_s(prepared) for _ in range(_REPEATS))
+            prepared.close()
+            return found
+
+        return in_model(alone)
 
     def idle(self) -> Idle:
         """Nothing: what an idle CPU draws is its profile's to say, unless a meter reads it."""

@@ -1,6 +1,6 @@
-"""What the host spends per operator beside the operator's own call: modules, Python, and views, in seconds.
+"""What a model takes beyond its operators timed one by one: the host's work between them, and steady load.
 
-Networks so small that nothing else counts are run as they are and operator by operator; the difference is the host's.
+Small and larger networks are run as they are and operator by operator; two numbers explain the difference.
 """
 # ruff: noqa: TID253  (this file is imported to time primitives)
 
@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from scipy.optimize import nnls
 from torch import nn
 
 from energy_opt.calibrate.from_model import primitives_of
@@ -18,16 +23,13 @@ from energy_opt.calibrate.primitives import Primitive
 from energy_opt.estimators.runtime import HostCost
 from energy_opt.frontend import load
 
-if TYPE_CHECKING:
-    from energy_opt.calibrate.cpu import CpuBackend
-
-_REPEATS = 60
+_REPEATS = 40
 
 
 class _Block(nn.Module):  # type: ignore[misc]
     """A transformer's layer, as libraries write it."""
 
-    def __init__(self, width: int = 32, heads: int = 2) -> None:
+    def __init__(self, width: int, heads: int = 4) -> None:
         super().__init__()
         self.heads = heads
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
@@ -51,7 +53,7 @@ class _Block(nn.Module):  # type: ignore[misc]
 class _Residual(nn.Module):  # type: ignore[misc]
     """A convolutional network's block."""
 
-    def __init__(self, channels: int = 8) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 1, bias=False)
         self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
@@ -64,40 +66,71 @@ class _Residual(nn.Module):  # type: ignore[misc]
         return self.act(h + x)
 
 
-def host_cost(backend: CpuBackend) -> HostCost:
-    """Seconds per operator that launches a kernel, beyond its own, and per view."""
-    networks: list[tuple[nn.Module, torch.Tensor]] = [
-        (nn.Sequential(*(_Block() for _ in range(4))), torch.randn(1, 8, 32)),
-        (nn.Sequential(*(_Residual() for _ in range(6))), torch.randn(1, 8, 7, 7)),
+@dataclass(frozen=True)
+class InModel:
+    """What a model's operators take beyond what they take one by one.
+
+    `slower` is the factor on their own times by kind, "" for all others: clocks sink under steady work, caches are
+    shared by more, and code that is not called again and again has to be fetched. `gap_s` is what Python and modules
+    spend per operator, `view_s` what a view takes by itself.
+    """
+
+    slower: Mapping[str, float]
+    gap_s: float
+    view_s: float
+
+    def factor(self, kind: str) -> float:
+        """The factor on times of operators of that kind."""
+        return self.slower.get(kind, self.slower[""])
+
+    @property
+    def cost(self) -> HostCost:
+        """The host's costs; what a kernel's own call takes is part of its time."""
+        return HostCost(
+            launch_s=self.gap_s, view_s=self.gap_s + self.view_s, run_s=0.0, overlaps=False
+        )
+
+
+def in_model(alone: Callable[[Primitive], float]) -> InModel:
+    """What networks of several sizes take, as far as `alone`, the seconds of one operator, does not explain it."""
+    equations, views = [], []
+    for module, x in _networks():
+        counts: Counter[str] = Counter()
+        primitives: dict[str, Primitive] = {}
+        graph = load(module, (x,), dynamic=False)
+        for primitive in primitives_of(graph, [{}], distinct=False).primitives:
+            counts[primitive.key] += 1
+            primitives[primitive.key] = primitive
+        own = {key: alone(primitive) for key, primitive in primitives.items()}
+        whole = _loop(module, x)
+        conv = sum(own[key] * counts[key] for key, p in primitives.items() if p.row.kind == CONV)
+        rest = sum(own[key] * count for key, count in counts.items()) - conv
+        equations.append((rest / whole, conv / whole, counts.total() / whole))
+        views += [own[key] for key, p in primitives.items() if not p.row.kernels]
+    design = np.array(equations)
+    size = np.sqrt(np.mean(design**2, axis=0))  # counts and seconds differ by orders of magnitude
+    slower, conv_slower, gap_s = nnls(design / size, np.ones(len(design)))[0] / size
+    factors = {"": float(np.clip(slower, *BOUNDS)), CONV: float(np.clip(conv_slower, *BOUNDS))}
+    return InModel(factors, float(gap_s), statistics.median(views))
+
+
+CONV = "conv"
+BOUNDS = (1.0, 1.2)
+"""More than this is no steady state but somebody else's work."""
+
+
+def _networks() -> list[tuple[nn.Module, torch.Tensor]]:
+    made: list[tuple[nn.Module, torch.Tensor]] = [
+        (nn.Sequential(*(_Block(32) for _ in range(4))), torch.randn(1, 8, 32)),
+        (nn.Sequential(*(_Block(384) for _ in range(4))), torch.randn(1, 100, 384)),
+        (nn.Sequential(*(_Block(768) for _ in range(3))), torch.randn(2, 64, 768)),
+        (nn.Sequential(*(_Residual(8) for _ in range(6))), torch.randn(1, 8, 7, 7)),
+        (nn.Sequential(*(_Residual(64) for _ in range(4))), torch.randn(1, 64, 56, 56)),
+        (nn.Sequential(*(_Residual(256) for _ in range(4))), torch.randn(1, 256, 14, 14)),
     ]
-    gaps, views = [], []
-    for module, x in networks:
+    for module, _ in made:
         module.eval()
-        gap, view = _gap(backend, module, x)
-        gaps.append(gap)
-        views += view
-    launch_s = max(0.0, statistics.mean(gaps))
-    return HostCost(
-        launch_s=launch_s,
-        view_s=launch_s + (statistics.median(views) if views else 0.0),
-        run_s=0.0,
-        overlaps=False,
-    )
-
-
-def _gap(backend: CpuBackend, module: nn.Module, x: torch.Tensor) -> tuple[float, list[float]]:
-    """Seconds per operator that the module takes and its operators do not, and what its views take by themselves."""
-    graph = load(module, (x,), dynamic=False)
-    counts: dict[str, int] = {}
-    primitives: dict[str, Primitive] = {}
-    for primitive in primitives_of(graph, [{}], distinct=False).primitives:
-        counts[primitive.key] = counts.get(primitive.key, 0) + 1
-        primitives[primitive.key] = primitive
-    whole = _loop(module, x)
-    own = {key: _alone(backend, primitive) for key, primitive in primitives.items()}
-    total = sum(own[key] * count for key, count in counts.items())
-    gap = (whole - total) / max(sum(counts.values()), 1)
-    return gap, [own[key] for key, p in primitives.items() if not p.row.kernels]
+    return made
 
 
 def _loop(module: Any, x: torch.Tensor) -> float:
@@ -107,10 +140,3 @@ def _loop(module: Any, x: torch.Tensor) -> float:
         module(x)
         times.append(time.perf_counter() - start)
     return statistics.median(times)
-
-
-def _alone(backend: CpuBackend, primitive: Primitive) -> float:
-    prepared = backend.prepare(primitive, 0)
-    found = statistics.median(backend.time(prepared).latency_s for _ in range(_REPEATS // 3))
-    prepared.close()
-    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from energy_opt.calibrate.draw import CPU, Means, Sizes, call, draw
+from energy_opt.calibrate.draw import CPU, Means, draw
 from energy_opt.calibrate.from_model import primitives_of
 from energy_opt.calibrate.primitives import Primitive
 from energy_opt.calibrate.schedule import Point
@@ -51,12 +51,3 @@ def of_model(model: Any, means: Means) -> list[Primitive]:
         for p in found
         if p.row.kernels and p.row.matmul_flops <= means.flops and p.nbytes <= means.nbytes
     ]
-
-
-def anchors() -> list[Point]:
-    """A product and a sum that are timed again and again: clocks slow the one, neighbours' traffic the other."""
-    s = Sizes(0, "float32", CPU)
-    product = call("linear", [s.x(1, 128, 768), s.w(768, 768), s.w(768)], s.x(1, 128, 768))
-    large = (8, 128, 1024)
-    traffic = call("add", [s.x(*large), s.x(*large)], s.x(*large), overload="Tensor", alpha=1)
-    return [Point(product), Point(traffic)]

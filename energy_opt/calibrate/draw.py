@@ -19,7 +19,7 @@ class Means:
     """What one primitive may take: FLOPs of products, bytes of operands and results, and how large a batch may be."""
 
     flops: float = 16e9
-    nbytes: float = 128e6
+    nbytes: float = 64e6
     batch: int = 8
 
 

@@ -18,7 +18,7 @@ Entry = tuple[float, str, Maker]
 
 def _features(s: Sizes) -> tuple[int, int]:
     """Features out of and into a layer: square, widening or narrowing, as transformers have them."""
-    width = s.width(64, 4096)
+    width = s.width(64, 4096) if s.chance(0.4) else s.width(256, 2048)
     times = s.pick(1, 1, 1, 2, 3, 4, 4)
     if times == 1:
         return (width, width) if s.chance(0.6) else (s.width(64, 4096), width)
@@ -544,7 +544,7 @@ def counted_off(s: Sizes) -> Primitive:
 
 
 MENU: tuple[Entry, ...] = (
-    (16, "matmul", linear), (5, "matmul", linear_few), (3, "matmul", linear_vocabulary), (8, "matmul", addmm),
+    (24, "matmul", linear), (4, "matmul", linear_few), (2, "matmul", linear_vocabulary), (8, "matmul", addmm),
     (4, "matmul", scores), (4, "matmul", mixed), (4, "matmul", bmm),
     (8, "attention", prefill), (4, "attention", decode),
     (12, "conv", conv), (12, "conv", pointwise), (8, "conv", depthwise), (5, "conv", grouped), (5, "conv", stem),

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from energy_opt.calibrate.cpu_menu import forms_of
 from energy_opt.calibrate.fit import THIN, chip_of, fit_time
 from energy_opt.calibrate.samples import Samples, concatenate
 from energy_opt.errors import EnergyOptError
 from energy_opt.estimators.device import Device
-from energy_opt.estimators.fitted import Basis, Fitted, FittedEnergy, family
+from energy_opt.estimators.fitted import Basis, Fitted, FittedEnergy
+from energy_opt.estimators.lookup import in_place
 from energy_opt.estimators.regimes import regime_of
 
 OWN_POINTS = 10
@@ -65,7 +67,8 @@ def fit_all(
         try:
             said = source + (f"; {name.lent} points among them" if name.lent else "")
             how: dict[str, Any] = {"draws": draws, "source": said, "basis": basis, "seed": seed}
-            time = fit_time(part, chip_of(device, part.dtype), **how)
+            chip = chip_of(device, part.dtype)
+            time = fit_time(part, chip, forms=forms_of(device, part), **how)
             energy = _energy(part, samples if lend else [], device, how)
         except EnergyOptError as error:
             result.left_out[" ".join(filter(None, (name.kind, name.op, name.dtype)))] = str(error)
@@ -107,7 +110,7 @@ def _jobs(samples: list[Samples], pool: bool, lend: bool) -> list[tuple[_Name, S
         by_op: dict[str, list[Samples]] = defaultdict(list)
         for part in parts:
             if part.op:
-                by_op[family(part.op)].append(part)
+                by_op[in_place(part.op)].append(part)
         if len(by_op) > 1:
             jobs += [
                 (_Name(kind, dtype, op), join(own)) for op, own in by_op.items() if _settles(own)

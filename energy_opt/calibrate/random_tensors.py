@@ -137,8 +137,8 @@ def bound(primitive: Primitive, make: Maker) -> tuple[Any, list[Any], dict[str, 
     skipped = False
     for argument in function._schema.arguments:
         if argument.name in DROPPED:
-            if not argument.has_default_value():  # whether cuDNN may be used
-                positional.append(True)
+            if not argument.has_default_value():
+                positional.append(_implied(argument.name, positional))
             continue
         value = given.get(argument.name)
         if "Tensor" in str(argument.type):
@@ -152,6 +152,11 @@ def bound(primitive: Primitive, make: Maker) -> tuple[Any, list[Any], dict[str, 
         else:
             positional.append(value)
     return function, positional, named
+
+
+def _implied(name: str, positional: list[Any]) -> Any:
+    """What a graph leaves out because it says nothing of the work: the device, or whether cuDNN may be used."""
+    return positional[0].device if name == "device" else True
 
 
 def _tensors(argument: Any, specs: Iterator[TensorSpec | None], given: Any, make: Maker) -> Any:

@@ -31,10 +31,16 @@ def serving(
 
 def _best(fits: Iterable[Fitted], row: Row, runtime: str) -> list[Fitted]:
     # A fused row does the work of several operators: what is known of one of them is not known of it.
-    op = "" if row.fused else family(row.op)
-    ranked: dict[tuple[bool, bool, str], list[Fitted]] = {}
+    names = () if row.fused else (in_place(row.op), family(row.op))
+    ranked: dict[tuple[bool, int, str], list[Fitted]] = {}
     for fitted in fits:
-        if fitted.op in ("", op):
-            rank = (fitted.runtime not in ("", runtime), not fitted.op, fitted.runtime)
+        if not fitted.op or fitted.op in names:
+            place = names.index(fitted.op) if fitted.op else len(names)
+            rank = (fitted.runtime not in ("", runtime), place, fitted.runtime)
             ranked.setdefault(rank, []).append(fitted)
     return ranked[min(ranked)] if ranked else []
+
+
+def in_place(op: str) -> str:
+    """The operator's family, with PyTorch's underscore where it writes over its operand: it fills no new memory."""
+    return family(op) + "_" * op.endswith("_")

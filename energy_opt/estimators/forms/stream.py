@@ -19,8 +19,8 @@ Source: PyTorch, aten/src/ATen/Parallel.h and TensorIterator.h, GRAIN_SIZE of 32
 class Stream:
     """`t = start_s + (vector_flop_s * V + byte_s * bytes) / speedup + far_byte_s * beyond(bytes)`, and `fork_s`.
 
-    A result of up to 32768 elements is made by one thread: neither `speedup` nor `fork_s` then. What is beyond `near_bytes` comes
-    from memory, or is a page that is touched for the first time.
+    A result of up to 32768 elements is made by one thread: neither `speedup` nor `fork_s` then. What is beyond
+    `near_bytes` comes from memory, or is a page that is touched for the first time.
     """
 
     name: ClassVar[str] = "stream"
