@@ -108,4 +108,3 @@ def _suits(work: RowWork) -> Any:
         return False
     plane = (sizes["rows"] > 1) & (sizes["columns"] > 1)
     return (sizes["taps"] == 9) & (sizes["stride"] == 1) & (sizes.get("b", 1.0) == 1) & plane
-    return suits
