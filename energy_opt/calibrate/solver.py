@@ -61,7 +61,8 @@ def solve(problem: Problem, start: Array, iterations: int = 40) -> tuple[Array, 
         residual = np.where(better[:, None], tried_residual, residual)
         loss = np.where(better, tried_loss, loss)
         damping = np.clip(np.where(better, damping / 5, damping * 4), _LEAST_DAMPING, _MOST_DAMPING)
-        still = np.where(gain > 1e-4, 0, still + 1)
+        # A step that was too long says nothing of how close the minimum is, until steps are short.
+        still = np.where(gain > 1e-4, 0, still + (better | (damping > 10.0)))
         if np.all(still >= 3):
             break
     return x, loss
