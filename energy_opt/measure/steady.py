@@ -1,7 +1,7 @@
 """Steady state: run something until its time no longer drifts, then time and meter it for long enough.
 
-Warm-up ends when the medians of the last three windows agree within 5 %, or when half of the time asked for the
-measurement has gone, which is said. A window is at least five calls and 50 ms.
+Warm-up ends when the medians of the last three windows agree within 5 %, or when it has taken as long as the
+measurement was asked to take, which is said. A window is at least five calls and 50 ms.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def measure(
         MeterError: the meter refuses the window.
         Interrupted: Ctrl-C after the first call; it holds the calls until then.
     """
-    warmup = warm_up(runner, seconds / 2, clock)
+    warmup = warm_up(runner, seconds, clock)
     latencies: list[float] = []
     try:
         return _metered(runner, meter, seconds, clock, warmup, latencies)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from time import sleep
 from typing import Any
 
 from energy_opt.errors import DeviceError, ModelError, UsageError
@@ -26,7 +26,6 @@ from energy_opt.studies.runnable import Runnable
 __all__ = ["measure_model"]
 
 _RUNTIMES = {"eager": "a PyTorch module", "onnxruntime": "an .onnx file"}
-_BUSY = 0.5  # load per processor beyond which timings are doubtful
 _REPLAY_S = 0.3
 _NODE_RUNS = 20
 Tell = Callable[[str], None]
@@ -94,7 +93,7 @@ def measure_model(
             dims=bound,
             estimate=estimate,
             meter=metering.facts(chosen),
-            notes=[*found.notes, *runner.notes, *notes, *_load(where)],
+            notes=[*found.notes, *runner.notes, *notes, *_busy(where)],
             seconds=seconds,
             cooldown_s=_cooldown(cooldown_s, where) if trials > 1 else 0.0,
         )
@@ -132,7 +131,7 @@ class _Job:
         for index in range(count):
             if index:
                 self.step(f"cooling down before trial {index + 1} of {count}")
-                time.sleep(result.cooldown_s)
+                sleep(result.cooldown_s)
             self.step(f"measuring, trial {index + 1} of {count}")
             trial = measure(self.runner, self.meter, result.seconds)
             result.trials.append(trial)
@@ -265,16 +264,14 @@ def _making(
         runner.close()
 
 
-def _load(where: Target) -> list[str]:
+def _busy(where: Target) -> list[str]:
     """A note where others use the processors, too."""
-    if where.kind != "cpu" or not where.processors or not hasattr(os, "getloadavg"):
+    others = where.running_others() if where.kind == "cpu" else 0
+    if not others:
         return []
-    load = os.getloadavg()[0]
-    if load <= _BUSY * where.processors:
-        return []
+    what = "another thread was" if others == 1 else f"{others} other threads were"
     return [
-        f"the host was busy when measuring began (load {load:.1f} on {where.processors} processors): times and energy "
-        "hold what others did"
+        f"{what} running when measuring began: times, and what a meter of the whole host saw, hold some of them"
     ]
 
 

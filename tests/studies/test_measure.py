@@ -91,7 +91,7 @@ def test_trials_are_repeated_after_a_pause_with_their_spread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(measure.time, "sleep", slept.append)
+    monkeypatch.setattr(measure, "sleep", slept.append)
     said: list[str] = []
     found = measure_model(
         net(),
@@ -167,7 +167,7 @@ def test_an_interrupt_leaves_what_was_measured(monkeypatch: pytest.MonkeyPatch) 
     def stop(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(measure.time, "sleep", stop)
+    monkeypatch.setattr(measure, "sleep", stop)
     found = measure_model(net(), torch.randn(4, 16), meter="none", trials=3, **QUICK)
     assert len(found.trials) == 1
     assert "before trial 2 of 3" in found.interrupted

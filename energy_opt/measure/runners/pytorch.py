@@ -30,6 +30,11 @@ class TorchRunner:
         self.target, self.queued = target.name, target.kind == "gpu"
         self.notes: list[str] = []
         self._training = [m for m in module.modules() if m.training]
+        self._device: int | None = None
+        if self.queued:
+            # Events and launches of the user's own go to the current device.
+            self._device = torch.cuda.current_device()
+            torch.cuda.set_device(target.index)
         module.eval()
 
     def run(self) -> Any:
@@ -58,8 +63,9 @@ class TorchRunner:
         for module in self._training:
             module.training = True
         self.args, self.kwargs = (), {}
-        if self.queued:
+        if self._device is not None:
             torch.cuda.empty_cache()
+            torch.cuda.set_device(self._device)
 
 
 def materialise(module: nn.Module, target: str, *, owned: bool) -> tuple[nn.Module, list[str]]:

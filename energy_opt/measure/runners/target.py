@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,22 @@ class Target:
     def index(self) -> int:
         """The number of a GPU, as PyTorch counts them."""
         return int(self.name.partition(":")[2] or 0)
+
+    def running_others(self, proc: Path = Path("/proc")) -> int:
+        """How many other threads keep the processors busy: the fewest of some looks, so that short ones do not count."""
+        looks = []
+        for _ in range(5):
+            looks.append(_running(proc / "loadavg"))
+            time.sleep(0.02)
+        return max(0, min(looks) - 1)  # one is this thread
+
+
+def _running(path: Path) -> int:
+    """Threads that run or wait for a processor at this moment; 0 where nobody can tell."""
+    try:
+        return int(path.read_text(encoding="ascii").split()[3].partition("/")[0])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def find(name: str) -> Target:

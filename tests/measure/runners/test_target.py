@@ -39,6 +39,15 @@ def test_a_host_without_such_files_is_still_a_cpu(tmp_path: Path) -> None:
     assert (found.name, found.free_bytes, found.model) == ("cpu", None, None)
 
 
+def test_others_that_run_are_counted_without_ourselves(tmp_path: Path) -> None:
+    host = Target("cpu", "cpu", "?")
+    assert host.running_others(tmp_path) == 0
+    (tmp_path / "loadavg").write_text("5.00 4.00 3.00 1/300 4242")  # what was, is over
+    assert host.running_others(tmp_path) == 0
+    (tmp_path / "loadavg").write_text("0.10 0.10 0.10 3/300 4242")
+    assert host.running_others(tmp_path) == 2
+
+
 @pytest.mark.parametrize("name", ["tpu", "cuda:x", "cuda:-1", ""])
 def test_what_is_no_target_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=r"cpu and cuda:N"):
