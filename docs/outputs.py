@@ -15,7 +15,9 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/guide.md", "docs/frontends.md", "docs/custom-ops.md")
+PAGES = (
+    "README.md", "docs/guide.md", "docs/frontends.md", "docs/custom-ops.md", "docs/calibration.md",
+)  # fmt: skip
 SHOWN = re.compile(
     r"(?P<head><!-- output of: (?P<command>.+?) -->\n```text\n)(?P<body>.*?)```", re.DOTALL
 )

@@ -49,7 +49,8 @@ def assemble(
         "label": label or base.label,
         "fits": [fitted.model_dump() for fitted in fits],
         "host": {k: v.model_dump() for k, v in {**base.host, **(host or {})}.items()},
-        "provenance": base.provenance.model_dump() | _provenances(fits, energy),
+        # That of what no fit serves: each fit has its own.
+        "provenance": base.provenance.model_dump() | ({"energy": "modelled"} if energy else {}),
         "sources": list(dict.fromkeys([*base.sources, *sources])),
         "notes": list(dict.fromkeys([*base.notes, *notes])),
     }
@@ -104,7 +105,9 @@ def write(device: Device, path: str | Path) -> None:
 
 def text(device: Device) -> str:
     """The profile as JSON: one quantity per line, every list of numbers on one line."""
-    return _lines(_told(device.model_dump(mode="json", by_alias=True, exclude_none=True)), "") + "\n"
+    return (
+        _lines(_told(device.model_dump(mode="json", by_alias=True, exclude_none=True)), "") + "\n"
+    )
 
 
 def _told(value: Any) -> Any:
@@ -145,16 +148,3 @@ def _rounded(fitted: Fitted) -> Fitted:
         )
 
     return Fitted.model_validate(short(fitted.model_dump()))
-
-
-def _provenances(fits: Sequence[Fitted], energy: EnergyModel | None) -> dict[str, str]:
-    """What most measured points say; each fit has its own, which is what rows show."""
-    found: dict[str, str] = {"energy": "modelled"} if energy is not None else {}
-    for part in ("time", "energy"):
-        points: dict[str, int] = {}
-        for made in (getattr(fitted, part) for fitted in fits):
-            if made is not None:
-                points[made.basis] = points.get(made.basis, 0) + made.errors.points
-        if points:
-            found[part] = max(points, key=lambda basis: points[basis])
-    return found

@@ -38,7 +38,7 @@ def devices(
     """Which device profiles there are, how each was made, how far off it was, and what in it is unverified."""
     import energy_opt as eo
     from energy_opt.report import devices as report
-    from energy_opt.report.fits import described
+    from energy_opt.report.fits import described, headline
 
     if name is None and (plot is not None or samples is not None):
         raise UsageError(
@@ -47,7 +47,7 @@ def devices(
     if samples is not None and plot is None:
         raise UsageError("--samples FILE is what --plot FILE.html draws; give both")
     rows = (
-        [device.to_dict() for device in eo.devices()]
+        [headline(device) for device in eo.devices()]
         if name is None
         else [described(eo.Device.load(name))]
     )

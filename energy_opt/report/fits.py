@@ -21,7 +21,7 @@ def described(device: Device) -> dict[str, Any]:
     """The device's facts as `to_dict` gives them, its fits, its priors where those serve, and how it was made."""
     model = device.coefficients()
     return {
-        **device.to_dict(),
+        **headline(device),
         "fits": rows(device),
         "host": {name: cost.model_dump() for name, cost in device.host.items()},
         "power_model": {**model.energy.model_dump(), "provenance": device.provenance.energy},
@@ -29,6 +29,19 @@ def described(device: Device) -> dict[str, Any]:
         "calibration": device.calibration.model_dump() if device.calibration is not None else None,
         "coverage": coverage(device),
     }
+
+
+def headline(device: Device) -> dict[str, Any]:
+    """The device's facts; its provenances are those that most measured points have, if anything was fitted."""
+    told = device.to_dict()
+    for key, part in (("provenance", "time"), ("energy_provenance", "energy")):
+        points: dict[str, int] = {}
+        for made in (getattr(fitted, part) for fitted in device.fits):
+            if made is not None:
+                points[made.basis] = points.get(made.basis, 0) + made.errors.points
+        if points:
+            told[key] = max(points, key=lambda basis: points[basis])
+    return told
 
 
 def rows(device: Device) -> list[dict[str, Any]]:
@@ -119,8 +132,8 @@ def _basis(device: Device, kind: str, dtype: str, part: str) -> str:
     bases: list[str] = [made.basis for f in fits if (made := getattr(f, part)) is not None]
     if bases:
         return bases[0]
-    # What no fit serves is priced by the priors, whatever the profile as a whole is called.
-    return "datasheet" if part == "time" else "modelled"
+    # What no fit serves is priced by the priors, whose provenance is the profile's own.
+    return str(getattr(device.provenance, part))
 
 
 def name_of(row: Mapping[str, Any]) -> str:

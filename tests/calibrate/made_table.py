@@ -9,7 +9,7 @@ import numpy as np
 FLOPS_PER_S, BYTES_PER_S, START_S = 10e12, 600e9, 6e-6
 
 
-def write(path: Path, points: int = 80, *, noise: float = 0.03, metered: bool = True) -> Path:
+def write(path: Path, points: int = 48, *, noise: float = 0.03, metered: bool = True) -> Path:
     """float32 products, and sums and activations of 2-D tensors: their start, and then arithmetic and traffic."""
     random = np.random.default_rng(1)
     rows = ["kind,op,dtype,latency_us,power_w,m,n,k,shape"]
