@@ -16,6 +16,8 @@ def collective_parts(table: Any) -> Iterator[tuple[str, int, Any]]:
     """(operation, ranks, rows) of a table's collectives. NCCL's four operations are told apart by nothing there."""
     for name, column in _KINDS.items():
         rows = table[table["table"] == name]
+        if rows.empty:
+            continue
         for (variant, ranks), part in rows.groupby([column, "num_gpus"], sort=True):
             yield f"{name} {variant}", int(ranks), part[part["latency_ms"] > 0]
 

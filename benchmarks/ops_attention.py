@@ -2,10 +2,10 @@
 
     python benchmarks/ops_attention.py --data DIR [--json FILE] [--part attention,moe,pointwise,collectives]
 
-Per table, device and kernel a third of the weight shapes (head layouts, experts' shapes, row widths, message sizes) is
-left out, up to 200 executions of the others calibrate, and up to 2000 of the left out are predicted; three times. Beside
-ours: non-negative least squares on [1, FLOPs, bytes], the shipped datasheet roofline, and gradient boosting where
-scikit-learn is installed. Nothing depends on which devices the files hold.
+Per table, device and kernel a third of the weight shapes (head layouts, shapes of experts, row widths, message sizes)
+is left out, up to 200 executions of the others calibrate, and up to 2000 of the left out are predicted; three times.
+Beside ours: non-negative least squares on [1, FLOPs, bytes], the shipped datasheet roofline, and gradient boosting
+where scikit-learn is installed. Nothing depends on which devices the files hold.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from measured import Group
 from measured_collectives import collective_parts, collective_work
 from measured_moe import moe_parts, moe_work
 
-from energy_opt.calibrate.fit import chip_of, fit_at, fit_time, seconds
-from energy_opt.calibrate.samples import Samples
+from energy_opt.calibrate.fit import MENU, chip_of, fit_at, fit_time, seconds
+from energy_opt.calibrate.samples import Samples, concatenate
 from energy_opt.estimators.forms import FORMS
+from energy_opt.estimators.forms.attention import regime
 from energy_opt.estimators.pricing import Pricer
 from energy_opt.ir.row import Row, Use
 
@@ -56,8 +57,6 @@ def pointwise(data: Path) -> Iterator[Group]:
 
 def _joined(data: Path) -> Iterator[Group]:
     """Groups of one device and name as one: decode of one key is in the table of prefill."""
-    from energy_opt.calibrate.samples import concatenate
-
     found: dict[tuple[str, str, str, str], list[Group]] = {}
     for groups in (measured.latency_groups(data), measured.power_groups(data)):
         for group in groups:
@@ -73,7 +72,7 @@ def moe(data: Path) -> Iterator[Group]:
     """Mixtures of experts, by framework and type."""
     for name, device, table in _tables(data):
         for framework, dtype, rows in moe_parts(table):
-            work, sizes = moe_work(rows, dtype), None
+            work = moe_work(rows, dtype)
             sizes = work.sizes
             shape = np.stack([sizes[c] for c in ("hidden", "inter", "k", "experts")], axis=1)
             kind = NARROW.get(dtype, dtype)
@@ -144,8 +143,9 @@ def predict(known: Group, unseen: Group, seed: int) -> Predicted:
     """Seconds of the unseen executions by every method, fitted to the known ones."""
     chip = chip_of(known.device, known.dtype)
     fitted = fit_time(
-        known.samples, chip, folds=4, draws=2, source=known.table, basis="fitted", seed=seed
-    )
+        known.samples, chip, forms=_forms(known), folds=4, draws=2, source=known.table,
+        basis="fitted", seed=seed,
+    )  # fmt: skip
     at = fit_at(FORMS["linear"], known.samples, chip)
     found: Predicted = {
         "ours": (seconds(fitted, unseen.work, chip), fitted.errors.log_sd),
@@ -155,6 +155,16 @@ def predict(known: Group, unseen: Group, seed: int) -> Predicted:
         found["datasheet"] = (_datasheet(unseen), 0.0)
     boosted = _boosted(known, unseen)
     return found if boosted is None else found | {"boosting": (boosted, 0.0)}
+
+
+def _forms(group: Group) -> tuple[str, ...] | None:
+    """The menu of the kind, without the forms of another regime of attention."""
+    if group.kind != "attention":
+        return None
+    decode = regime("attention", group.work.sizes).startswith("decode")
+    return tuple(
+        n for n in MENU["attention"] if not n.startswith("flash") or decode == (n == "flash-decode")
+    )
 
 
 def _datasheet(group: Group) -> Any:

@@ -27,12 +27,14 @@ NEEDS = frozenset({"b", "q", "kv", "d"})
 WIDTHS = (32, 64, 96, 128, 192, 256, 512)
 """Head widths that kernels are built for; a head is padded to the next. Source: FlashAttention 2 and 3, csrc."""
 
+_CLIFF = 3.0
 _DECODE = 16
 _COPY_THREADS, _UNIT_THREADS = (
     512,
     2048,
 )  # vLLM's reshape_and_cache: a block per token; CUDA's limit per unit
 _KEYS = 128  # keys per step of a decoding kernel
+_CROWD = 16  # rows of the smallest matrix instruction
 _QUERIES = 64  # query heads that one block of a decoding kernel can share keys among
 
 
@@ -76,7 +78,7 @@ def padded(d: Value) -> Value:
 
 MEMORY = (
     Parameter("memory", "1", 0.8, 0.05, 1.0, "attained share of the bandwidth"),
-    Parameter("cached", "1", 0.3, 1e-3, 1.0, "share of the L2 cache that operands stay in"),
+    Parameter("cached", "1", 0.5, 1e-3, 1.5, "share of the L2 cache that operands stay in"),
     Parameter("l2", "1", 2.5, 0.5, 8.0, "bandwidth of what stays in L2, in multiples of memory's"),
 )
 WIDTH_RATES = (
@@ -95,9 +97,20 @@ AROUND = (
 )
 
 
+def kept_in_l2(working: Value, chip: Chip, at: At) -> Value:
+    """Share of a working set that L2 serves: all while it fits, little when it is half as large again.
+
+    Passes over more than a cache holds evict what the next pass needs, so it falls much faster than its size grows.
+    """
+    share: Value = (
+        np.minimum(1.0, at["cached"] * chip.l2_bytes / np.maximum(working, 1.0)) ** _CLIFF
+    )
+    return share
+
+
 def traffic_seconds(moved: Value, working: Value, chip: Chip, at: At) -> Value:
     """Seconds to move bytes of a working set of which the L2 cache holds a part."""
-    kept = np.minimum(1.0, at["cached"] * chip.l2_bytes / np.maximum(working, 1.0))
+    kept = kept_in_l2(working, chip, at)
     slow = (1.0 - kept) / at["memory"] + kept / at["l2"]
     return moved / chip.bandwidth * slow
 
@@ -251,7 +264,8 @@ class Decode:
     A block takes the query heads that share keys through those keys, 128 at a time: `block_s + steps * step_s`, in
     waves of `resident` blocks per unit. Blocks that leave units idle are split over the keys, and `merge_s` joins
     them. Some kernels gather shared heads first (`gather_s`), and neither gather nor split heads that share nothing or
-    have a window: `alone` is the share of that.
+    have a window: `alone` is the share of that, and a step of such a block takes `unsplit` times as long. Where more
+    than 16 heads share keys, `crowd_s` is what the kernel for them takes longer.
 
     Source: Dao et al., "Flash-Decoding for long-context inference", 2023; FlashAttention, csrc, mha_varlen_fwd.
     """
@@ -264,6 +278,8 @@ class Decode:
         Parameter("resident", "1", 1.5, 0.5, 16.0, "blocks that a unit works on at once"),
         Parameter("wave", "1", 0.5, 1e-3, 1.0, "cost of an idle part of the last wave"),
         Parameter("alone", "1", 0.5, 1e-2, 1.0, "share to which some heads are not split"),
+        Parameter("unsplit", "1", 2.0, 0.5, 20.0, "time of a step of a block that is not split"),
+        Parameter("crowd_s", "s", 1e-7, 1e-9, 1e-4, "more than 16 query heads sharing keys"),
         Parameter("merge_s", "s", 3e-6, 1e-8, 1e-4, "joining the parts of split keys"),
         Parameter("gather_s", "s", 2e-6, 1e-8, 1e-4, "gathering the heads that share keys"),
         Parameter("queries", "1", 1.5, 0.1, 16.0, "how often queries and results move"),
@@ -282,7 +298,7 @@ class Decode:
         heads = shape.b_kv * np.ceil(shared * shape.q / _QUERIES)
         units = chip.units * at["resident"]
         grouped = self._blocks(heads, steps, True, shape, units, at)
-        alone = self._blocks(shape.b, steps, False, shape, units, at)
+        alone = self._blocks(shape.b, steps * at["unsplit"], False, shape, units, at)
         compute = grouped + np.where(solo, at["alone"], 0.0) * (alone - grouped)
         own = _own_bytes(work, shape)
         moved = shape.core_bytes + (at["queries"] - 1.0) * own
@@ -295,6 +311,7 @@ class Decode:
         start = start + np.where(apart, at["gather_s"], 0.0) * np.where(
             solo, 1.0 - at["alone"], 1.0
         )
+        start = start + np.where(shared > _CROWD, at["crowd_s"], 0.0)
         copy = _copy_seconds(shape, chip, at)
         total = start + copy + p_norm(compute, memory, at["norm"])
         return Parts(total, compute, memory + copy, start)

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from energy_opt.estimators.forms.attention import kept_in_l2
 from energy_opt.estimators.forms.form import At, Chip, Parameter, Parts
 from energy_opt.estimators.forms.roofline import p_norm
 from energy_opt.estimators.work import RowWork
@@ -42,7 +43,7 @@ class Experts:
         Parameter("wave", "1", 0.8, 1e-3, 1.0, "cost of idle units in less than a wave"),
         Parameter("norm", "1", 3.0, 1.0, 8.0, "how far arithmetic and traffic overlap"),
         Parameter("memory", "1", 0.75, 0.05, 1.0, "attained share of the bandwidth"),
-        Parameter("cached", "1", 0.3, 1e-3, 1.0, "share of the L2 cache that operands stay in"),
+        Parameter("cached", "1", 0.5, 1e-3, 1.5, "share of the L2 cache that operands stay in"),
         Parameter("l2", "1", 2.0, 0.5, 8.0, "bandwidth of what stays in L2, in multiples"),
         Parameter("around", "1", 1.0, 0.1, 10.0, "traffic of gathering, activation and summing"),
         Parameter("absent", "1", 0.5, 1e-3, 1.0, "share of rows of absent experts that move too"),
@@ -120,6 +121,6 @@ class Experts:
 
 def _per_byte(working: Value, chip: Chip, at: At) -> Value:
     """Seconds per byte of a working set of which the L2 cache holds a part."""
-    kept = np.minimum(1.0, at["cached"] * chip.l2_bytes / np.maximum(working, 1.0))
+    kept = kept_in_l2(working, chip, at)
     share: Value = ((1.0 - kept) / at["memory"] + kept / at["l2"]) / chip.bandwidth
     return share
