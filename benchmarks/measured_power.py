@@ -95,7 +95,7 @@ def power_parts(data: Path) -> Iterator[PowerPart]:
 def as_collected(device: Device, rows: Any) -> Device:
     """The device with the power limit that the table names, and the least that it drew as its power with a context."""
     limit_w = float(rows["power_limit_w"].median())
-    floor_w = float(rows["power_w"].quantile(0.005))
+    floor_w = float(rows["power_w"].quantile(0.001))
     return device.model_copy(
         update={"tdp_w": limit_w, "idle_context_w": min(floor_w, 0.4 * limit_w)}
     )

@@ -86,8 +86,11 @@ def report(setting: str, scored: Scored) -> list[Row]:
             levels["all"].append((part, found))
             if same_kernels(part, found):
                 levels[SAME].append((part, found))
+        if len(levels[SAME]) == len(levels["all"]):
+            del levels[SAME]
         ordered = sorted(
-            levels.items(), key=lambda level: (level[0] == "all", "(" not in level[0], level[0])
+            levels.items(),
+            key=lambda level: (level[0].startswith("all"), "(" not in level[0], level[0]),
         )
         mine_rows = [
             row for level, group in ordered for row in figures(device, setting, level, group)

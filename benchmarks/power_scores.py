@@ -55,7 +55,7 @@ def predict(known: PowerPart, unseen: PowerPart, times: Array, seed: int) -> Pre
     # What was learnt on one device is applied to another in shares of its TDP.
     instrument = fit_instrument(there, known.shape, known.readings)
     plain = solve(there)
-    sum_only = solve(replace(there, cap_w=1e9))
+    sum_only = solve(replace(there, cap_w=1e9, base_most=np.inf))
     unit_w, cap = unseen.device.tdp_w, there.cap_w
     share = instrument.idle_share(unseen.shape, unseen.readings)
     seen = replace(here, cap_w=cap, idle_share=share)
@@ -84,9 +84,9 @@ def _shares(part: PowerPart) -> Readings:
     """The readings in shares of the TDP."""
     r = readings_of(part.samples, part.device)
     unit_w = r.unit_w
-    return Readings(
-        r.rates, r.power_w / unit_w, r.idle_share, r.idle_w / unit_w, r.cap_w / unit_w, 1.0
-    )  # fmt: skip
+    return replace(
+        r, power_w=r.power_w / unit_w, idle_w=r.idle_w / unit_w, cap_w=r.cap_w / unit_w, unit_w=1.0
+    )
 
 
 def _times(part: PowerPart, masks: Sequence[Any], seed: int, chosen: dict[str, str]) -> Array:

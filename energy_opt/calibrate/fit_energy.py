@@ -8,6 +8,7 @@ import numpy as np
 
 from energy_opt.calibrate.crossval import errors_of, group_bootstrap
 from energy_opt.calibrate.energy_solver import (
+    BASE_MOST,
     NAMES,
     Array,
     Readings,
@@ -125,7 +126,9 @@ def readings_of(
     power_w = energy_j / t
     idle_w = device.idle_context_w or max(device.idle_w or 0.0, _IDLE * device.tdp_w)
     rates = rates_of(samples.work, t if seconds is None else seconds, device, samples.dtype)
-    return Readings(rates, power_w, share, idle_w, _cap_w(power_w, device.tdp_w), device.tdp_w)
+    base_most = BASE_MOST if device.kind == "gpu" else np.inf
+    cap_w = _cap_w(power_w, device.tdp_w)
+    return Readings(rates, power_w, share, idle_w, cap_w, device.tdp_w, base_most)
 
 
 def _cap_w(power_w: Array, tdp_w: float) -> float:

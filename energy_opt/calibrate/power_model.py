@@ -141,6 +141,7 @@ def joined(readings: Sequence[Readings]) -> Readings:
         float(np.mean([r.idle_w for r in readings])),
         float(np.mean([r.cap_w for r in readings])),
         1.0,
+        max(r.base_most for r in readings),
     )
 
 

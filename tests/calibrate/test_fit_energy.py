@@ -219,3 +219,19 @@ def test_pooling_needs_one_kind() -> None:
         pool([(samples, device), (replace(samples, kind="conv"), device)])
     with pytest.raises(UsageError, match="there must be one"):
         pool([])
+
+
+def test_work_that_is_always_near_the_cap_settles_no_base() -> None:
+    # All between 380 and 400 W of 400: without a bound the base would take nearly all of it.
+    random = np.random.default_rng(0)
+    seconds = np.full(80, 1e-3)
+    flops = seconds * random.uniform(0.7, 0.9, 80) * A100.peak("float16")
+    power_w = random.uniform(380, 400, 80)
+    work = RowWork(flops, 0 * flops, 0 * flops, 0 * flops, 0.0, 1.0, {}, ())
+    groups = np.arange(80) // 4
+    busy = Samples(
+        "matmul", "", "float16", "", work, seconds, power_w * seconds, power_w, groups
+    )  # fmt: skip
+    found = energy_at(busy, device=A100)
+    assert found["base_w"] <= 0.5 * A100.tdp_w
+    assert joules(found, work, seconds) == pytest.approx(busy.energy_j, rel=0.15)
