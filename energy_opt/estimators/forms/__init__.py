@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from energy_opt.estimators.forms.attention import Decode, Flash
 from energy_opt.estimators.forms.collective import AlphaBeta
+from energy_opt.estimators.forms.flash import Decode, Flash
 from energy_opt.estimators.forms.form import At, Chip, Form, Parameter, Parts
 from energy_opt.estimators.forms.linear import Linear
 from energy_opt.estimators.forms.moe import Experts

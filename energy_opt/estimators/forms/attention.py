@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from energy_opt.estimators.forms.form import At, Chip, Parameter, Parts
 from energy_opt.estimators.forms.roofline import p_norm
+from energy_opt.estimators.forms.traffic import traffic_seconds
 from energy_opt.estimators.work import RowWork
 from energy_opt.ir.dims import Value
 
@@ -27,15 +28,9 @@ NEEDS = frozenset({"b", "q", "kv", "d"})
 WIDTHS = (32, 64, 96, 128, 192, 256, 512)
 """Head widths that kernels are built for; a head is padded to the next. Source: FlashAttention 2 and 3, csrc."""
 
-_CLIFF = 3.0
-_DECODE = 16
-_COPY_THREADS, _UNIT_THREADS = (
-    512,
-    2048,
-)  # vLLM's reshape_and_cache: a block per token; CUDA's limit per unit
-_KEYS = 128  # keys per step of a decoding kernel
-_CROWD = 16  # rows of the smallest matrix instruction
-_QUERIES = 64  # query heads that one block of a decoding kernel can share keys among
+_DECODE = 16  # so few queries, of 16 times as many keys, are checked together while decoding
+_COPY_THREADS = 512  # vLLM's reshape_and_cache: a block per token
+_UNIT_THREADS = 2048  # CUDA's limit per multiprocessor
 
 
 def regime(kind: str, sizes: Mapping[str, Value]) -> str:
@@ -57,7 +52,7 @@ def attended(sizes: Mapping[str, Value]) -> Value:
     """Share of the scores that a mask or a window leaves: 1 without either; kernels skip most of the others."""
     q, kv = np.maximum(sizes["q"], 1.0), np.maximum(sizes["kv"], 1.0)
     causal = np.asarray(sizes.get("causal", 0.0)) > 0
-    window = _window(sizes, kv)
+    window = window_of(sizes, kv)
     # Of query i of q, whose own key is kv - q + i: itself and what is before it, within the window.
     before = np.maximum(kv - q, 0.0)
     ramp = np.clip(window - before, 0.0, q)  # queries that see less than a window
@@ -65,7 +60,8 @@ def attended(sizes: Mapping[str, Value]) -> Value:
     return np.asarray(np.where(causal, np.minimum(met / (q * kv), 1.0), window / kv))
 
 
-def _window(sizes: Mapping[str, Value], kv: Value) -> Value:
+def window_of(sizes: Mapping[str, Value], kv: Value) -> Value:
+    """Keys that a window leaves to a query, at most all `kv`."""
     window = np.asarray(sizes.get("window", 0.0), dtype=np.float64)
     return np.where(window > 0, np.minimum(window, kv), kv)
 
@@ -76,11 +72,6 @@ def padded(d: Value) -> Value:
     return np.maximum(np.asarray(WIDTHS, dtype=np.float64)[place], d)
 
 
-MEMORY = (
-    Parameter("memory", "1", 0.8, 0.05, 1.0, "attained share of the bandwidth"),
-    Parameter("cached", "1", 0.5, 1e-3, 1.5, "share of the L2 cache that operands stay in"),
-    Parameter("l2", "1", 2.5, 0.5, 8.0, "bandwidth of what stays in L2, in multiples of memory's"),
-)
 WIDTH_RATES = (
     Parameter(
         "uneven", "1", 1.0, 0.01, 2.0, "rate of heads no multiple of 16 wide, against others"
@@ -97,25 +88,7 @@ AROUND = (
 )
 
 
-def kept_in_l2(working: Value, chip: Chip, at: At) -> Value:
-    """Share of a working set that L2 serves: all while it fits, little when it is half as large again.
-
-    Passes over more than a cache holds evict what the next pass needs, so it falls much faster than its size grows.
-    """
-    share: Value = (
-        np.minimum(1.0, at["cached"] * chip.l2_bytes / np.maximum(working, 1.0)) ** _CLIFF
-    )
-    return share
-
-
-def traffic_seconds(moved: Value, working: Value, chip: Chip, at: At) -> Value:
-    """Seconds to move bytes of a working set of which the L2 cache holds a part."""
-    kept = kept_in_l2(working, chip, at)
-    slow = (1.0 - kept) / at["memory"] + kept / at["l2"]
-    return moved / chip.bandwidth * slow
-
-
-def _unsized(work: RowWork, chip: Chip, share: Value, at: At) -> Parts:
+def unsized(work: RowWork, chip: Chip, share: Value, at: At) -> Parts:
     """A roofline, for attention whose sizes no rule gives."""
     compute = work.matmul_flops / (chip.peak * share)
     memory = traffic_seconds(work.bytes, work.bytes, chip, at)
@@ -125,7 +98,7 @@ def _unsized(work: RowWork, chip: Chip, share: Value, at: At) -> Parts:
 
 
 @dataclass(frozen=True)
-class _Shape:
+class Shape:
     """Sizes of attention, floats or arrays, and the bytes of its core and of the copy into the cache."""
 
     b: Value
@@ -148,10 +121,12 @@ class _Shape:
 
     @property
     def key_heads(self) -> Value:
+        """Key heads of one sequence."""
         return np.maximum(self.b_kv / self.batch, 1.0)
 
 
-def _shape(work: RowWork) -> _Shape:
+def shape_of(work: RowWork) -> Shape:
+    """The sizes of a row whose problem sizes include `NEEDS`."""
     sizes = work.sizes
     b, q, kv, d = (np.maximum(sizes[name], 1.0) for name in ("b", "q", "kv", "d"))
     b_kv = np.maximum(sizes.get("b_kv", b), 1.0)
@@ -160,12 +135,12 @@ def _shape(work: RowWork) -> _Shape:
     copied = sizes.get("cache", 0.0) * b_kv * np.minimum(q, kv) * (d + dv)
     causal = np.asarray(sizes.get("causal", 0.0)) > 0
     width = padded(d) + padded(dv)
-    window = _window(sizes, kv)
+    window = window_of(sizes, kv)
     core = np.maximum(work.bytes - copied, 0.0)
-    return _Shape(b, b_kv, batch, q, kv, d, width, window, causal, core, copied)
+    return Shape(b, b_kv, batch, q, kv, d, width, window, causal, core, copied)
 
 
-def _copy_seconds(shape: _Shape, chip: Chip, at: At) -> Value:
+def copy_seconds(shape: Shape, chip: Chip, at: At) -> Value:
     """Seconds of copying new keys and values into the cache: traffic, and waves of blocks of one token each."""
     threads = np.minimum(shape.key_heads * shape.d, _COPY_THREADS)
     waves = shape.batch * shape.q * threads / (chip.units * _UNIT_THREADS)
@@ -173,172 +148,10 @@ def _copy_seconds(shape: _Shape, chip: Chip, at: At) -> Value:
     return np.where(shape.copy_bytes > 0, at["copy"] * moved + at["token_s"] * waves, 0.0)
 
 
-def _slow(d: Value, at: At) -> Value:
+def slow(d: Value, at: At) -> Value:
     """How much longer the arithmetic takes for heads of a width that other kernels serve."""
     slow = np.where(d % 16 > 0, 1.0 / at["uneven"], 1.0)
     between = (d % 16 == 0) & (np.log2(d) % 1 > 0)
     slow = slow * np.where(between, 1.0 / at["between"], 1.0)
     slow = slow * np.where(d == 256, 1.0 / at["broad"], 1.0)
     return np.asarray(slow * np.where(d > 256, 1.0 / at["wide"], 1.0))
-
-
-class Flash:
-    """`t = start_s + copies + (t_tiles^norm + t_memory^norm)^(1/norm)`: many queries, tiles of scores in waves.
-
-    A block computes `tile` queries of one head against the keys that they meet: `block_s`, the products at `compute`
-    of the matrix peak, and 6 FLOPs per score at `vector` of the vector peak. Blocks beyond full waves cost `wave` of
-    a wave; under a causal mask the longest block ends `tail` of its excess late. Less than a wave can be split over
-    keys, which shortens it to `waves^split`. `packed` is the share to which the query heads that share keys fill
-    tiles together.
-
-    Source: Dao, "FlashAttention-2", 2023, section 3; waves as in NVIDIA, "Matrix Multiplication Background".
-    """
-
-    needs: ClassVar[frozenset[str]] = NEEDS
-    parameters: ClassVar[tuple[Parameter, ...]] = (
-        Parameter("compute", "1", 0.7, 0.02, 1.0, "attained share of the matrix peak"),
-        Parameter("vector", "1", 0.5, 0.01, 8.0, "softmax, in shares of the vector peak"),
-        Parameter("block_s", "s", 1e-6, 1e-9, 1e-4, "one block of queries, however few keys"),
-        Parameter("wave", "1", 0.5, 1e-3, 1.0, "cost of an idle part of the last wave"),
-        Parameter("tail", "1", 0.4, 1e-3, 1.0, "how late the longest block of a causal mask ends"),
-        Parameter("split", "1", 0.2, 1e-3, 1.0, "how well less than a wave is split over keys"),
-        Parameter("packed", "1", 0.5, 1e-3, 1.0, "share of tiles filled by heads sharing keys"),
-        *WIDTH_RATES,
-        Parameter("pad_s", "s", 3e-7, 1e-9, 1e-4, "padding of heads not a multiple of 32 wide"),
-        *MEMORY,
-        *AROUND,
-    )
-
-    def __init__(self, tile: int) -> None:
-        self.tile = tile
-        self.name = f"flash-{tile}"
-
-    def parts(self, work: RowWork, chip: Chip, at: At) -> Parts:
-        """Seconds of one execution of the work."""
-        if not work.sizes.keys() >= NEEDS:
-            return _unsized(work, chip, at["compute"], at)
-        shape = _shape(work)
-        compute = self._tiles(shape, chip, at)
-        memory = traffic_seconds(shape.core_bytes, shape.core_bytes + shape.copy_bytes, chip, at)
-        start = at["start_s"] + np.where(shape.d % 32 > 0, at["pad_s"], 0.0)
-        copy = _copy_seconds(shape, chip, at)
-        total = start + copy + p_norm(compute, memory, at["norm"])
-        return Parts(total, compute, memory + copy, start)
-
-    def _tiles(self, shape: _Shape, chip: Chip, at: At) -> Value:
-        tile, shared = self.tile, shape.shared
-        rows = np.ceil(shape.q / tile)
-        together = np.ceil(shape.q * shared / tile) / shared
-        blocks = shape.b * (rows + at["packed"] * (together - rows))
-        mean, longest = _keys_met(shape, tile)
-        rate = chip.peak / chip.units * at["compute"]
-        # 2 FLOPs per multiply-add; 6 per score: scale, maximum, difference, exponential, sum, rescaling.
-        per_key = 2.0 * tile * shape.width / rate
-        per_key = per_key + 6.0 * tile / (chip.vector / chip.units * at["vector"])
-        per_key = per_key * _slow(shape.d, at)
-        waves = blocks / chip.units
-        soft = waves + at["wave"] * (np.ceil(waves) - waves)
-        late = at["tail"] * np.maximum(longest - mean, 0.0) * per_key
-        full = soft * (mean * per_key + at["block_s"]) + late
-        part = (longest * per_key + at["block_s"]) * np.minimum(waves, 1.0) ** at["split"]
-        return np.where(waves > 1, full, np.minimum(full, part))
-
-
-def _keys_met(shape: _Shape, tile: int) -> tuple[Value, Value]:
-    """Keys that a tile of queries computes with, on average and at most, in whole steps of 64."""
-    kv, window = shape.kv, shape.window
-    whole = np.ceil(np.minimum(kv, np.where(window < kv, window + tile, kv)) / 64) * 64
-    rows = np.ceil(shape.q / tile)
-    before = np.maximum(kv - shape.q, 0.0)
-    # Tile i of a causal mask meets what is before it, within the window, and its own queries' keys.
-    ramp = np.clip(np.floor((window - before) / tile), 0.0, rows - 1)
-    left = (before + tile * ramp / 2) * (ramp + 1) + (rows - 1 - ramp) * window
-    mean = np.minimum(left / rows + tile, np.ceil(kv / 64) * 64)
-    longest = np.minimum(kv, window + tile)
-    return np.where(shape.causal, mean, whole), np.where(shape.causal, longest, whole)
-
-
-class Decode:
-    """`t = start_s + steps + copies + (t_blocks^norm + t_memory^norm)^(1/norm)`: few queries, many keys.
-
-    A block takes the query heads that share keys through those keys, 128 at a time: `block_s + steps * step_s`, in
-    waves of `resident` blocks per unit. Blocks that leave units idle are split over the keys, and `merge_s` joins
-    them. Some kernels gather shared heads first (`gather_s`), and neither gather nor split heads that share nothing or
-    have a window: `alone` is the share of that, and a step of such a block takes `unsplit` times as long. Where more
-    than 16 heads share keys, `crowd_s` is what the kernel for them takes longer.
-
-    Source: Dao et al., "Flash-Decoding for long-context inference", 2023; FlashAttention, csrc, mha_varlen_fwd.
-    """
-
-    name: ClassVar[str] = "flash-decode"
-    needs: ClassVar[frozenset[str]] = NEEDS
-    parameters: ClassVar[tuple[Parameter, ...]] = (
-        Parameter("block_s", "s", 2e-6, 1e-9, 1e-4, "one block, however few keys"),
-        Parameter("step_s", "s", 1e-6, 1e-9, 1e-4, "128 keys of 128 elements, in one block"),
-        Parameter("resident", "1", 1.5, 0.5, 16.0, "blocks that a unit works on at once"),
-        Parameter("wave", "1", 0.5, 1e-3, 1.0, "cost of an idle part of the last wave"),
-        Parameter("alone", "1", 0.5, 1e-2, 1.0, "share to which some heads are not split"),
-        Parameter("unsplit", "1", 2.0, 0.5, 20.0, "time of a step of a block that is not split"),
-        Parameter("crowd_s", "s", 1e-7, 1e-9, 1e-4, "more than 16 query heads sharing keys"),
-        Parameter("merge_s", "s", 3e-6, 1e-8, 1e-4, "joining the parts of split keys"),
-        Parameter("gather_s", "s", 2e-6, 1e-8, 1e-4, "gathering the heads that share keys"),
-        Parameter("queries", "1", 1.5, 0.1, 16.0, "how often queries and results move"),
-        *WIDTH_RATES,
-        *MEMORY,
-        *AROUND,
-    )
-
-    def parts(self, work: RowWork, chip: Chip, at: At) -> Parts:
-        """Seconds of one execution of the work."""
-        if not work.sizes.keys() >= NEEDS:
-            return _unsized(work, chip, 1.0, at)
-        shape = _shape(work)
-        shared, steps = shape.shared, _steps(shape)
-        solo = np.asarray(shared <= 1) | _windowed(work)
-        heads = shape.b_kv * np.ceil(shared * shape.q / _QUERIES)
-        units = chip.units * at["resident"]
-        grouped = self._blocks(heads, steps, True, shape, units, at)
-        alone = self._blocks(shape.b, steps * at["unsplit"], False, shape, units, at)
-        compute = grouped + np.where(solo, at["alone"], 0.0) * (alone - grouped)
-        own = _own_bytes(work, shape)
-        moved = shape.core_bytes + (at["queries"] - 1.0) * own
-        memory = traffic_seconds(np.maximum(moved, 0.0), shape.core_bytes, chip, at)
-        split = (steps > 1) & (heads < chip.units)
-        start = at["start_s"] + np.where(split, at["merge_s"], 0.0) * np.where(
-            solo, 1.0 - at["alone"], 1.0
-        )
-        apart = (shared > 1) & (shape.key_heads > 1) & (shape.batch > 1)
-        start = start + np.where(apart, at["gather_s"], 0.0) * np.where(
-            solo, 1.0 - at["alone"], 1.0
-        )
-        start = start + np.where(shared > _CROWD, at["crowd_s"], 0.0)
-        copy = _copy_seconds(shape, chip, at)
-        total = start + copy + p_norm(compute, memory, at["norm"])
-        return Parts(total, compute, memory + copy, start)
-
-    @staticmethod
-    def _blocks(
-        blocks: Value, steps: Value, split: bool, shape: _Shape, units: Value, at: At
-    ) -> Value:
-        waves = blocks / units
-        each = np.maximum(steps * np.minimum(waves, 1.0), 1.0) if split else steps
-        soft = np.maximum(waves + at["wave"] * (np.ceil(waves) - waves), 1.0)
-        block = at["block_s"] + each * at["step_s"] * (shape.width / 256.0)
-        return soft * block * _slow(shape.d, at)
-
-
-def _windowed(work: RowWork) -> Bools:
-    return np.asarray(work.sizes.get("window", 0.0)) > 0
-
-
-def _steps(shape: _Shape) -> Value:
-    """Steps of 128 keys; a window starts anywhere in one, and so meets one more."""
-    inside = np.ceil(shape.kv / _KEYS)
-    return np.where(shape.window < shape.kv, np.ceil(shape.window / _KEYS) + 1.0, inside)
-
-
-def _own_bytes(work: RowWork, shape: _Shape) -> Value:
-    """Bytes of the queries and the results: as much as the op writes besides a cache, twice."""
-    narrow = np.asarray(work.sizes.get("narrow", 0.0)) > 0
-    written = work.bytes_written - shape.copy_bytes / np.where(narrow, 3.0, 2.0)
-    return 2.0 * np.maximum(written, 0.0)

@@ -12,9 +12,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from energy_opt.estimators.forms.attention import kept_in_l2
 from energy_opt.estimators.forms.form import At, Chip, Parameter, Parts
 from energy_opt.estimators.forms.roofline import p_norm
+from energy_opt.estimators.forms.traffic import kept_in_l2
 from energy_opt.estimators.work import RowWork
 from energy_opt.ir.dims import Value
 

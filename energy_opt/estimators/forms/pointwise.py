@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from energy_opt.estimators.forms.attention import MEMORY, traffic_seconds
 from energy_opt.estimators.forms.form import At, Chip, Parameter, Parts
 from energy_opt.estimators.forms.roofline import p_norm
+from energy_opt.estimators.forms.traffic import MEMORY, traffic_seconds
 from energy_opt.estimators.work import RowWork
 
 
