@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +37,9 @@ class Beside:
         return self.predicted / self.measured - 1.0
 
     @property
-    def inside(self) -> bool:
-        return self.low <= self.measured <= self.high
+    def inside(self) -> bool | None:
+        """Whether the interval holds what was measured; None where there is no interval."""
+        return None if math.isnan(self.low) else self.low <= self.measured <= self.high
 
 
 def compared(
@@ -74,16 +76,6 @@ def compared(
     return found
 
 
-def _power(estimate: Any) -> tuple[float, float]:
-    given = getattr(estimate, "power_w_interval", None)
-    if given is not None:
-        return given  # type: ignore[no-any-return]
-    # Energy and latency err together; their ratio within what either allows.
-    latency, energy = estimate.latency_s_interval, estimate.energy_j_interval
-    low, high = energy[0] / latency[0], energy[1] / latency[1]
-    return min(low, high, estimate.power_w), max(low, high, estimate.power_w)
-
-
 def report(profile: Path, cells: Path, *, tiny: bool = False) -> list[dict[str, Any]]:
     """Print every cell and the errors per quantity, mode and precision; the rows of a JSON file."""
     device = Device.load(profile)
@@ -96,7 +88,11 @@ def report(profile: Path, cells: Path, *, tiny: bool = False) -> list[dict[str, 
     for b in found:
         print(
             f"{b.cell:44}{b.mode:7}{b.quantity:10}{b.measured:11.4g}{b.predicted:11.4g}{b.error:8.1%}"
-            f"  {b.low:.3g} to {b.high:.3g}{'' if b.inside else '  OUTSIDE'}"
+            + (
+                ""
+                if b.inside is None
+                else f"  {b.low:.3g} to {b.high:.3g}{'' if b.inside else '  OUTSIDE'}"
+            )
         )
     for line in lines:
         if "failed" in line:
@@ -127,7 +123,7 @@ def _summary(found: Sequence[Beside], device: str) -> list[dict[str, Any]]:
                     ("ours", "mape"): 100 * float(np.mean(np.abs(errors))),
                     ("ours", "p90"): 100 * float(np.quantile(np.abs(errors), 0.9)),
                     ("ours", "bias"): 100 * float(np.mean(errors)),
-                    ("ours", "coverage90"): 100 * float(np.mean([b.inside for b in part])),
+                    ("ours", "coverage90"): 100 * float(np.mean([bool(b.inside) for b in part])),
                     ("shipped profile", "mape"): 100 * float(np.mean(np.abs(before))),
                 }
                 print(
@@ -141,5 +137,6 @@ def _summary(found: Sequence[Beside], device: str) -> list[dict[str, Any]]:
                         "metric": metric, "value": value, "n": len(part),
                     }
                     for (method, metric), value in values.items()
+                    if not math.isnan(value)
                 ]  # fmt: skip
     return rows

@@ -23,6 +23,7 @@ PEAK_FLOPS, BANDWIDTH, START_S = 2e11, 2e10, 4e-6
 BASE_W, PEAK_W, STREAM_W = 120.0, 480.0, 260.0
 """Power while busy, and what arithmetic and traffic at full rate add."""
 CAP_W = 700.0
+LAUNCH_S = 5e-6
 OWN_SD = 0.02
 """How far kernels are off what their work says, as a standard deviation of the logarithm."""
 
@@ -69,8 +70,15 @@ class FakeAccelerator:
         return _Queued(self, seconds, joules / seconds)
 
     def loose(self, work: Callable[[], object], hint: Hint) -> Captured:
-        """As captured: a launch that overlaps costs nothing here."""
-        return self.capture(work, hint)
+        """As captured, but no faster than the host launches: meanwhile the board idles."""
+        queued = self.capture(work, hint)
+        assert isinstance(queued, _Queued)
+        wait_s = LAUNCH_S * sum(count for _, count in hint) - queued.seconds
+        if wait_s > 0:
+            joules = queued.seconds * queued.power_w + wait_s * self.gpu.settings.idle_w
+            queued.seconds += wait_s
+            queued.power_w = joules / queued.seconds
+        return queued
 
     def _modelled(self, work: RowWork) -> tuple[float, float]:
         compute = float(work.matmul_flops / PEAK_FLOPS + work.other_flops / (PEAK_FLOPS / 8))
@@ -97,12 +105,12 @@ class FakeAccelerator:
     def loose_s(self, steps: int, call: Callable[[], object], launches: int) -> float:
         """The call is made once; a launch is said to take 5 microseconds, a view 1."""
         call()
-        return 5e-6 * launches + 1e-6
+        return LAUNCH_S * launches + 1e-6
 
 
 class _Queued:
     def __init__(self, on: FakeAccelerator, seconds: float, power_w: float) -> None:
-        self._on, self._seconds, self._power_w = on, seconds, power_w
+        self._on, self.seconds, self.power_w = on, seconds, power_w
 
     def replay(self) -> None:
-        self._on.gpu.submit(self._power_w, self._seconds * self._on.noise())
+        self._on.gpu.submit(self.power_w, self.seconds * self._on.noise())

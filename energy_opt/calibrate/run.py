@@ -6,14 +6,13 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from energy_opt.calibrate import checkpoint, profile
 from energy_opt.calibrate.backend import Backend
 from energy_opt.calibrate.base import base_of
 from energy_opt.calibrate.checkpoint import Checkpoint, Line
 from energy_opt.calibrate.collect import Collected, collect
-from energy_opt.calibrate.fit_all import Fits, fit_all
 from energy_opt.calibrate.schedule import Point, schedule
 from energy_opt.calibrate.visits import (
     Progress,
@@ -27,6 +26,9 @@ from energy_opt.calibrate.visits import (
 )
 from energy_opt.errors import CalibrationError, UsageError
 from energy_opt.estimators.device import Calibration, Device
+
+if TYPE_CHECKING:
+    from energy_opt.calibrate.fit_all import Fits
 
 FITS_S = 25.0
 """At most this much of a budget is kept for the fits, and at most a seventh of it."""
@@ -122,6 +124,9 @@ def profile_of(
     progress: Report = silent,
 ) -> Device:
     """The profile that a log's lines give. Raises CalibrationError where nothing was timed."""
+    # What fits loads scipy and statsmodels: timing begins without them.
+    from energy_opt.calibrate.fit_all import fit_all
+
     runtime = str(header.get("runtime", ""))
     facts = header.get("facts", {})
     found = collect(lines, runtime)
