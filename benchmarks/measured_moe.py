@@ -26,7 +26,7 @@ _OLDER = (
     0,
     20,
 )  # vLLM collections before this ran every expert with a gate and filled experts in order
-_REPEATS = 4
+_REPEATS = 3
 
 
 def moe_parts(table: Any) -> Iterator[tuple[str, str, Any]]:
