@@ -60,7 +60,7 @@ def predict(known: PowerPart, unseen: PowerPart, times: Array, seed: int) -> Pre
     share = instrument.idle_share(unseen.shape, unseen.readings)
     seen = replace(here, cap_w=cap, idle_share=share)
     rates = rates_of(unseen.samples.work, times, unseen.device, unseen.samples.dtype)
-    static = replace(seen, rates=rates)
+    static = replace(seen, rates=rates * (here.rates.max(axis=0) > 0))
     bare = np.zeros(len(unseen))
     found: Predicted = {}
     for method, at, lag in (

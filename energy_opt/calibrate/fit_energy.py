@@ -30,6 +30,9 @@ __all__ = ["energy_at", "fit_energy", "joules", "readings_of"]
 _IDLE = 0.21
 """Power of an open context as a share of the TDP, where a profile names none. Source: docs/estimators.md."""
 
+_SHORT_S = 50e-6
+"""Executions as short as this tell what a start costs; from longer ones a fit would make up starts of many mJ."""
+
 _CAPPED = 10
 """So many readings at the cap say where it is."""
 
@@ -126,6 +129,8 @@ def readings_of(
     power_w = energy_j / t
     idle_w = device.idle_context_w or max(device.idle_w or 0.0, _IDLE * device.tdp_w)
     rates = rates_of(samples.work, t if seconds is None else seconds, device, samples.dtype)
+    if np.quantile(t, 0.1) > _SHORT_S:
+        rates[:, NAMES.index("start_j")] = 0.0
     base_most = BASE_MOST if device.kind == "gpu" else np.inf
     cap_w = _cap_w(power_w, device.tdp_w)
     return Readings(rates, power_w, share, idle_w, cap_w, device.tdp_w, base_most)

@@ -235,3 +235,14 @@ def test_work_that_is_always_near_the_cap_settles_no_base() -> None:
     found = energy_at(busy, device=A100)
     assert found["base_w"] <= 0.5 * A100.tdp_w
     assert joules(found, work, seconds) == pytest.approx(busy.energy_j, rel=0.15)
+
+
+def test_long_executions_tell_nothing_of_a_start() -> None:
+    samples = measured(noise=0.05)
+    long = replace(
+        samples,
+        work=replace(samples.work, matmul_flops=1e3 * np.asarray(samples.work.matmul_flops)),
+        latency_s=1e3 * samples.latency_s,
+        energy_j=1e3 * samples.energy_j + 5.0,
+    )
+    assert energy_at(long, device=A100)["start_j"] == 0
