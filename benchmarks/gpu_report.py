@@ -57,7 +57,7 @@ def compared(
         ranges = {
             "latency": ours.latency_s_interval,
             "energy": ours.energy_j_interval,
-            "power": _power(ours),
+            "power": (float("nan"), float("nan")),
         }
         for quantity, name in (
             ("latency", "latency_s"),
