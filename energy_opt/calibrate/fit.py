@@ -13,9 +13,10 @@ from energy_opt.calibrate.samples import Samples
 from energy_opt.calibrate.summary import summary_text
 from energy_opt.errors import UsageError
 from energy_opt.estimators.coefficients import ENGINE
-from energy_opt.estimators.device import Device
+from energy_opt.estimators.device import Device, dtype_family
 from energy_opt.estimators.fitted import Basis, FittedTime
 from energy_opt.estimators.forms import FORMS, Chip, Form
+from energy_opt.estimators.latency import NARROW
 
 __all__ = ["Prior", "chip_of", "fit_at", "fit_time", "seconds"]
 
@@ -33,6 +34,9 @@ MENU = {
     **dict.fromkeys(POINTWISE, ("linear", "roofline", "pass")),
 }
 """Forms that are tried per kind; the others' are a line and a roofline."""
+
+NARROW_MENU = {"matmul": ("tiles-scaled",)}
+"""Forms that are tried besides in types that activations are scaled to."""
 
 
 def chip_of(device: Device, dtype: str) -> Chip:
@@ -76,6 +80,8 @@ def fit_time(
             "are needed, to tell how far off a third would be"
         )
     names = forms or MENU.get(samples.kind, ("linear", "roofline"))
+    if not forms and dtype_family(samples.dtype) in NARROW:
+        names = (*names, *NARROW_MENU.get(samples.kind, ()))
     if len(samples) < THIN and prior is None and forms is None:
         names = ("linear",)
     how: dict[str, Any] = {"prior": prior, "harness_s": harness_s}
