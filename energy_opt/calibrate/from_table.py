@@ -19,7 +19,7 @@ from energy_opt.calibrate.samples import Samples
 from energy_opt.errors import CalibrationError
 from energy_opt.estimators.device import Calibration, Device
 
-MOST = 600
+MOST = 400
 """Rows of one operator and type that are fitted; of more, as many at random. A form has a handful of parameters, which
 a few hundred shapes settle, and its draws take a fit each."""
 

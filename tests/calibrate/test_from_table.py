@@ -11,7 +11,7 @@ from energy_opt.calibrate.from_table import MOST, from_table, uncovered
 from energy_opt.calibrate.recorded import beside, recorded
 from energy_opt.errors import CalibrationError, DeviceError
 from energy_opt.estimators.device import Calibration, Device
-from energy_opt.report import fits, measured
+from energy_opt.report import fits, measured, predicted
 from tests.calibrate.made_table import START_S, write
 
 
@@ -202,11 +202,15 @@ def test_predictions_are_by_the_fit_that_serves_the_operator(
 ) -> None:
     folder, device, _ = made
     for part in table.read(folder / "kernels.csv"):
-        seconds = measured.predicted(device, part)
-        assert seconds is not None
-        assert abs(seconds / part.latency_s - 1).mean() < 0.06
-    half = table.read(folder / "kernels.csv")[0].take(slice(0, 3))
-    assert measured.predicted(Device.load("xeon-skylake"), half) is None
+        times, joules = predicted.latencies(device, part), predicted.energies(device, part)
+        assert times is not None
+        assert joules is not None
+        assert abs(times.errors).mean() < 0.06
+        # 150 W all the time: energy is off as time is
+        assert joules.errors == pytest.approx(times.errors, abs=0.03)
+    some = table.read(folder / "kernels.csv")[0].take(slice(0, 3))
+    assert predicted.latencies(Device.load("xeon-skylake"), some) is None
+    assert predicted.energies(Device.load("xeon-skylake"), some) is None
 
 
 def test_the_page_holds_every_point_and_nothing_of_the_network(
@@ -217,7 +221,7 @@ def test_the_page_holds_every_point_and_nothing_of_the_network(
     data = page.split('id="data">')[1].split("</script>")[0]
     figures = json.loads(data)
     points = [len(t["x"]) for f in figures.values() for t in f["data"] if t["mode"] == "markers"]
-    assert sorted(points) == [48, 48, 48]
+    assert sorted(points) == [48] * 6
     assert "predicted" in data
     assert "src=" not in page.split("<script>")[0]
     with pytest.raises(CalibrationError, match="no fits"):
