@@ -1,8 +1,9 @@
 """Matrix products and convolutions: errors on weight shapes that were left out, by calibration points.
 
-Per table, device and operator a quarter of the weight shapes is left out; 100, 200 or 400 executions of the others
-calibrate; up to 2000 of the left out are predicted; three times with 200, once with fewer or more. Baselines: non-negative least squares on [1, FLOPs,
-bytes], the datasheet's roofline with shipped priors, gradient boosting where scikit-learn is installed.
+Per table, device and operator a quarter of the weight shapes is left out; 200 executions of the others calibrate; up to
+2000 of the left out are predicted; three times, and once each with 100 and with 400. Baselines: non-negative least
+squares on [1, FLOPs, bytes], the datasheet's roofline with shipped priors, gradient boosting where scikit-learn is
+installed.
 """
 
 from __future__ import annotations
