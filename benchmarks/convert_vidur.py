@@ -3,8 +3,8 @@
     python benchmarks/convert_vidur.py --data DIR --device A100 -o a100.csv
     energy-opt calibrate --from-table a100.csv --spec a100-sxm4-80gb -o a100-fitted.json --source "vidur (MIT), float16"
 
-Sizes follow from the model's widths, divided among the tensor-parallel workers; a gated MLP's two projections up are one
-product. Rotary embeddings are left out: their kernel's traffic is not in the table.
+Sizes follow from the model's widths, divided among the tensor-parallel workers; a gated MLP's two projections up are
+one product. Rotary embeddings are left out: their kernel's traffic is not in the table.
 """
 
 from __future__ import annotations

@@ -136,6 +136,10 @@ def _with_defaults(table: Columns) -> Any:
         op or (spec.op if (spec := default_op[kind]) else "")
         for op, kind in zip(ops, frame["kind"], strict=True)
     ]
+    # What links do depends on how many share them: each number of ranks is fitted on its own.
+    ranks = Columns(table.path, frame).text("ranks")
+    collective = (frame["kind"] == "collective").to_numpy() & ~frame["explicit"].to_numpy()
+    frame["op"] = np.where(collective, frame["op"] + " " + ranks, frame["op"])
     _only_what_a_kind_has(Columns(table.path, frame), default_op)
     return frame
 

@@ -71,7 +71,7 @@ def _counted(
     )  # fmt: skip
     if cell["kind"] == "collective":  # no operator of a graph yet: a message in, a message out
         read = written = binding["bytes"]
-        sizes = {name: binding[name] for name in ("bytes", "ranks")}
+        sizes = {"message": binding["bytes"], "ranks": binding["ranks"]}
     return RowWork(flops, other, read, written, weights, np.ones(length), sizes, ()), binding
 
 

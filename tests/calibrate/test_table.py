@@ -102,6 +102,16 @@ def test_problem_sizes_are_those_of_a_models_rows(tmp_path: Path) -> None:
     }
 
 
+def test_collectives_of_other_numbers_of_ranks_are_other_operators(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "kind,op,dtype,bytes,ranks,latency_us\ncollective,allreduce,fp16,1024,2,9\ncollective,allreduce,fp16,1024,8,19\n"
+    )
+    two, eight = table.read(path)
+    assert (two.op, eight.op) == ("allreduce 2", "allreduce 8")
+    assert {k: float(v[0]) for k, v in eight.work.sizes.items()} == {"message": 1024, "ranks": 8}
+
+
 def test_units_counts_and_overheads(tmp_path: Path) -> None:
     text = "kind,dtype,elements,op,latency_ms,count,overhead_s,energy_j,power_w\n"
     samples = one(
