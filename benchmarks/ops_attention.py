@@ -124,7 +124,7 @@ def score(group: Group, seeds: tuple[int, ...] = SEEDS) -> dict[str, dict[str, f
     """Mean metrics of every method over the seeds; empty where there is too little to leave out."""
     found: dict[str, list[dict[str, float]]] = {}
     names = np.unique(group.samples.group)
-    if len(names) < 6 or len(group) < 30:
+    if len(names) < 6 or len(group) < 20:
         return {}
     for seed in seeds:
         random = np.random.default_rng(seed)
@@ -160,6 +160,8 @@ def predict(known: Group, unseen: Group, seed: int) -> Predicted:
 
 def _forms(group: Group) -> tuple[str, ...] | None:
     """The menu of the kind; of attention the forms of the regime, which no line ever beats."""
+    if group.kind == "collective":
+        return ("linear", *MENU["collective"])  # two dozen message sizes are all there are
     if group.kind != "attention":
         return None
     decode = regime("attention", group.work.sizes).startswith("decode")
