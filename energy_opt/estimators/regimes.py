@@ -19,11 +19,19 @@ def by_regime(row: Row, models: Mapping[str, Any]) -> Any:
 
 
 def regime_of(kind: str, sizes: Mapping[str, Value]) -> Any:
-    """The regime's name, or an array of names over points; empty where the kind has none."""
-    if kind != "attention" or "q" not in sizes:
-        return ""
-    found = np.where(np.asarray(sizes["q"]) == 1, "decode", "prefill")
-    return found if found.ndim else str(found)
+    """The regime's name, or an array of names over points; empty where the kind has none.
+
+    Attention of one query (`decode`) reads, of many (`prefill`) computes; products of one pair of matrices (`single`)
+    and of many (`batched`) are served by kernels of their own.
+    """
+    for of_kind, size, one, many in _REGIMES:
+        if kind == of_kind and size in sizes:
+            found = np.where(np.asarray(sizes[size]) == 1, one, many)
+            return found if found.ndim else str(found)
+    return ""
+
+
+_REGIMES = (("attention", "q", "decode", "prefill"), ("matmul", "b", "single", "batched"))
 
 
 class _ByRegime:
