@@ -24,7 +24,7 @@ import power_scores
 from measured_power import PowerPart, power_parts
 from power_scores import FOLDS, SETTLED, Predicted
 
-MOST = 1500
+MOST = 1000
 FEWEST = 40
 BELOW = 0.9
 SAME = "all, but kernels of another kind"
@@ -57,17 +57,19 @@ def run(data: Path, seeds: int = 3) -> list[Row]:
             for p in parts
         ]
         rows += report("static/held-out-shapes", scored)
-        rows += report("static/leave-one-device-out", list(between(parts)))
+        rows += report("static/leave-one-device-out", list(between(parts, forms)))
     return rows + power_elsewhere.run(data)
 
 
-def between(parts: Iterable[PowerPart]) -> Iterable[tuple[PowerPart, Predicted]]:
+def between(
+    parts: Iterable[PowerPart], forms: dict[str, str]
+) -> Iterable[tuple[PowerPart, Predicted]]:
     """Predictions for each device by fits to the others that ran the same op of the same framework."""
     parts = list(parts)
     for unseen in parts:
         for known in parts:
             if known.name == unseen.name and known.device.name != unseen.device.name:
-                times = power_scores.elsewhere_times(known, unseen, 0)
+                times = power_scores.elsewhere_times(known, unseen, 0, forms)
                 found = power_scores.predict(known, unseen, times, 0)
                 yield unseen, found | power_scores.boosted(known, unseen)
 

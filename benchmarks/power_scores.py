@@ -21,7 +21,7 @@ Predicted = dict[tuple[str, str], Array]
 """By method and quantity: `power` (latency known), `static-power`, `energy`, `latency`, one value per execution."""
 
 FOLDS = 4
-TIMED = 200
+TIMED = 150
 """Executions of each kernel that times are fitted to."""
 
 OWN_KERNEL = 60
@@ -92,8 +92,9 @@ def _shares(part: PowerPart) -> Readings:
 def _times(part: PowerPart, masks: Sequence[Any], seed: int, chosen: dict[str, str]) -> Array:
     """Seconds of every execution by time fits without its shape, one fit per kernel."""
     times = np.empty(len(part))
-    for number, mine in enumerate(_kernels(part)):
-        key = f"{part.device.name} {part.name} {number}"
+    key = f"{part.device.name} {part.name}"
+    # The largest kernel chooses the form for all of the part.
+    for mine in sorted(_kernels(part), key=lambda mask: -np.sum(mask)):
         forms = [FORMS[chosen[key]]] if key in chosen else list(_forms(part))
         kernel, own = part.take(mine), [mask[mine] for mask in masks]
         times[mine], chosen[key] = _kernel_times(kernel, own, seed, forms)
@@ -153,9 +154,13 @@ def _forms(part: PowerPart) -> Iterator[Form]:
         yield FORMS[name]
 
 
-def elsewhere_times(known: PowerPart, unseen: PowerPart, seed: int) -> Array:
+def elsewhere_times(
+    known: PowerPart, unseen: PowerPart, seed: int, chosen: dict[str, str]
+) -> Array:
     """Seconds of the unseen device's executions by time fits to the known device's, one per kernel."""
     times = np.full(len(unseen), np.nan)
+    key = f"{known.device.name} {known.name}"
+    forms = [FORMS[chosen[key]]] if key in chosen else list(_forms(known))
     sizes = (known.samples.work.sizes.get("d"), unseen.samples.work.sizes.get("d"))
     for mine in _kernels(known):
         if known.samples.kind == "attention" and sizes[0] is not None and sizes[1] is not None:
@@ -163,18 +168,18 @@ def elsewhere_times(known: PowerPart, unseen: PowerPart, seed: int) -> Array:
         else:
             theirs = np.ones(len(unseen), dtype=bool)
         if np.any(theirs):
-            times[theirs] = _elsewhere(known.take(mine), unseen.take(theirs), seed)
+            times[theirs] = _elsewhere(known.take(mine), unseen.take(theirs), seed, forms)
     unknown = ~np.isfinite(times)
     if np.any(unknown):
-        times[unknown] = _elsewhere(known, unseen.take(unknown), seed)
+        times[unknown] = _elsewhere(known, unseen.take(unknown), seed, forms)
     return times
 
 
-def _elsewhere(known: PowerPart, unseen: PowerPart, seed: int) -> Array:
+def _elsewhere(known: PowerPart, unseen: PowerPart, seed: int, forms: Sequence[Form]) -> Array:
     few = known.sample(TIMED, seed).samples
     chip, other = (chip_of(p.device, p.samples.dtype) for p in (known, unseen))
     best, least = np.full(len(unseen), np.nan), np.inf
-    for form in _forms(known):
+    for form in forms:
         found = fit_many(form, few, chip, np.ones((1, len(few))), seed=seed)
         at = {name: float(values[0]) for name, values in found.items()}
         error = float(np.mean(np.abs(seconds((form, at), few.work, chip) / few.latency_s - 1)))
@@ -194,7 +199,7 @@ def boosted(known: PowerPart, unseen: PowerPart) -> Predicted:
 
     def learn(goal: Array) -> Array:
         model = HistGradientBoostingRegressor(
-            max_iter=120, learning_rate=0.1, max_leaf_nodes=15, random_state=0
+            max_iter=80, learning_rate=0.1, max_leaf_nodes=15, random_state=0
         )
         model.fit(there[:, varies], goal)
         return np.asarray(model.predict(here[:, varies]))
