@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,42 +102,44 @@ def report(profile: Path, cells: Path, *, tiny: bool = False) -> list[dict[str, 
 
 
 def _summary(found: Sequence[Beside], device: str) -> list[dict[str, Any]]:
+    """Print the errors of every mode, precision and quantity; the rows of a JSON file."""
     rows = []
-    print(
-        f"\n{'mode':7}{'precision':10}{'quantity':10}{'n':>4}{'ours':>8}{'P90':>8}{'bias':>8}{'inside':>8}{'before':>9}"
-    )
-    for mode in gc.MODES:
-        for precision in (*gc.PRECISIONS, "all"):
-            for quantity in QUANTITIES:
-                part = [
-                    b
-                    for b in found
-                    if b.mode == mode
-                    and b.quantity == quantity
-                    and precision in (b.precision, "all")
-                ]
-                if not part:
-                    continue
-                errors = np.array([b.error for b in part])
-                before = np.array([b.before / b.measured - 1.0 for b in part])
-                values = {
-                    ("ours", "mape"): 100 * float(np.mean(np.abs(errors))),
-                    ("ours", "p90"): 100 * float(np.quantile(np.abs(errors), 0.9)),
-                    ("ours", "bias"): 100 * float(np.mean(errors)),
-                    ("ours", "coverage90"): 100 * float(np.mean([bool(b.inside) for b in part])),
-                    ("shipped profile", "mape"): 100 * float(np.mean(np.abs(before))),
-                }
-                print(
-                    f"{mode:7}{precision:10}{quantity:10}{len(part):4}"
-                    + "".join(f"{v:7.1f}%" for v in values.values())
-                )
-                rows += [
-                    {
-                        "benchmark": "gpu", "table": "held-out models", "device": device, "method": method,
-                        "setting": f"static/{mode}/{precision}", "level": "model", "quantity": quantity,
-                        "metric": metric, "value": value, "n": len(part),
-                    }
-                    for (method, metric), value in values.items()
-                    if not math.isnan(value)
-                ]  # fmt: skip
+    header = f"\n{'mode':7}{'precision':10}{'quantity':10}{'n':>4}"
+    print(header + "".join(f"{name:>9}" for name in ("ours", "P90", "bias", "inside", "shipped")))
+    for mode, precision, quantity in itertools.product(
+        gc.MODES, (*gc.PRECISIONS, "all"), QUANTITIES
+    ):
+        part = [
+            b
+            for b in found
+            if (b.mode, b.quantity) == (mode, quantity) and precision in (b.precision, "all")
+        ]
+        if not part:
+            continue
+        values = _errors(part)
+        cells = "".join("        -" if math.isnan(v) else f"{v:8.1f}%" for v in values.values())
+        print(f"{mode:7}{precision:10}{quantity:10}{len(part):4}{cells}")
+        rows += [
+            {
+                "benchmark": "gpu", "table": "held-out models", "device": device, "method": method,
+                "setting": f"static/{mode}/{precision}", "level": "model", "quantity": quantity,
+                "metric": metric, "value": value, "n": len(part),
+            }
+            for (method, metric), value in values.items()
+            if not math.isnan(value)
+        ]  # fmt: skip
     return rows
+
+
+def _errors(part: Sequence[Beside]) -> dict[tuple[str, str], float]:
+    """Percent, by method and metric; NaN where there is no interval."""
+    errors = np.array([b.error for b in part])
+    before = np.array([b.before / b.measured - 1.0 for b in part])
+    inside = [b.inside for b in part]
+    return {
+        ("ours", "mape"): 100 * float(np.mean(np.abs(errors))),
+        ("ours", "p90"): 100 * float(np.quantile(np.abs(errors), 0.9)),
+        ("ours", "bias"): 100 * float(np.mean(errors)),
+        ("ours", "coverage90"): math.nan if None in inside else 100 * float(np.mean(inside)),  # type: ignore[arg-type]
+        ("shipped profile", "mape"): 100 * float(np.mean(np.abs(before))),
+    }

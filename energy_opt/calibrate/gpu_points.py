@@ -92,7 +92,7 @@ class _Drawing:
         seeds = np.random.SeedSequence([self._seed, sort, sum(dtype.encode())]).generate_state(1)
         # A draw holds at least one of every operator: of these some are taken at random.
         found = draw(
-            max(number, 12), dtype=source, means=self.means, seed=int(seeds[0]), kinds=kinds
+            max(number, 12), dtype=source, means=self._means(dtype), seed=int(seeds[0]), kinds=kinds
         )
         order = np.random.default_rng(int(seeds[0])).permutation(len(found))
         return [found[index] for index in sorted(order[:number])]
@@ -156,7 +156,7 @@ class _Drawing:
         from energy_opt.calibrate.cpu_points import of_model
 
         made = []
-        for number, primitive in enumerate(of_model(model, self.means)):
+        for number, primitive in enumerate(of_model(model, self._means("float32"))):
             made.append(Point(primitive, energy=number % 4 == 0))
             if primitive.row.dtype != "float32":
                 continue
