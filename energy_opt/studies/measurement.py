@@ -13,9 +13,7 @@ from energy_opt.estimators.interval import LEVEL
 from energy_opt.measure.steady import AGREE, WINDOWS, Steady, spread
 
 SCHEMA = "energy-opt/measurement/1"
-_WARMUP = (
-    f"until the medians of {WINDOWS} windows agree within {AGREE:.0%}, as long as the measurement at most"
-)
+_WARMUP = f"until the medians of {WINDOWS} windows agree within {AGREE:.0%}, as long as the measurement at most"
 
 
 @dataclass

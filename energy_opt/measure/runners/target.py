@@ -36,7 +36,7 @@ class Target:
         return int(self.name.partition(":")[2] or 0)
 
     def running_others(self, proc: Path = Path("/proc")) -> int:
-        """How many other threads keep the processors busy: the fewest of some looks, so that short ones do not count."""
+        """How many other threads keep the processors busy: the fewest of some looks, short ones do not count."""
         looks = []
         for _ in range(5):
             looks.append(_running(proc / "loadavg"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -104,16 +105,20 @@ def by_order(pieces: Sequence[Piece], nodes: Sequence[Node], iterations: int) ->
     if not each or each * iterations != len(calls) or max(each, len(nodes)) > _MOST_CALLS:
         return {}
     result: dict[int, str] = {}
-    names = [_plain(node.op) for node in nodes]
+    names = tuple(_plain(node.op) for node in nodes)
     for start in range(0, len(calls), each):
         part = calls[start : start + each]
-        matcher = difflib.SequenceMatcher(
-            None, [_plain(op) for _, op in part], names, autojunk=False
-        )
-        for block in matcher.get_matching_blocks():
-            for offset in range(block.size):
-                result[part[block.a + offset][0]] = nodes[block.b + offset].path
+        # Inferences are alike, so that one alignment serves nearly all of them.
+        for a, b, size in _aligned(tuple(_plain(op) for _, op in part), names):
+            for offset in range(size):
+                result[part[a + offset][0]] = nodes[b + offset].path
     return result
+
+
+@functools.lru_cache(maxsize=64)
+def _aligned(ops: tuple[str, ...], names: tuple[str, ...]) -> list[tuple[int, int, int]]:
+    matcher = difflib.SequenceMatcher(None, ops, names, autojunk=False)
+    return [(block.a, block.b, block.size) for block in matcher.get_matching_blocks()]
 
 
 def _plain(op: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -48,6 +49,7 @@ class Walk:
     steps: list[Span] = field(default_factory=list)
     scopes: dict[Scope, int] = field(default_factory=dict)
     launched_in_step: set[int] = field(default_factory=set)
+    starts_s: list[float] = field(default_factory=list)
 
 
 def walk(threads: Iterable[list[Span]]) -> Walk:
@@ -60,7 +62,8 @@ def walk(threads: Iterable[list[Span]]) -> Walk:
     steps: list[Span] = []
     for spans in threads:
         steps += [span for span in spans if span.role == "step"]
-    found.steps = steps
+    found.steps = sorted(steps, key=lambda step: step.start_s)
+    found.starts_s = [step.start_s for step in found.steps]
     for spans in threads:
         _thread(sorted(spans, key=lambda span: (span.start_s, -span.end_s)), found)
     found.calls.sort(key=lambda call: call.start_s)
@@ -126,6 +129,8 @@ def _close(stack: list[_Open], found: Walk) -> None:
 
 
 def _in_step(span: Span, found: Walk) -> bool:
-    return not found.steps or any(
-        step.start_s - _TOLERANCE <= span.start_s <= step.end_s for step in found.steps
-    )
+    if not found.steps:
+        return True
+    # Steps follow one another: only the last that began before can hold it.
+    place = bisect.bisect_right(found.starts_s, span.start_s + _TOLERANCE) - 1
+    return place >= 0 and span.start_s <= found.steps[place].end_s
