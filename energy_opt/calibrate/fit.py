@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ from energy_opt.calibrate.fitting import Array, Prior, fit_at, resampled, second
 from energy_opt.calibrate.samples import Samples
 from energy_opt.calibrate.summary import summary_text
 from energy_opt.errors import UsageError
-from energy_opt.estimators.coefficients import ENGINE
 from energy_opt.estimators.device import Device, dtype_family
 from energy_opt.estimators.fitted import Basis, FittedTime
 from energy_opt.estimators.forms import FORMS, Chip, Form
@@ -39,17 +39,19 @@ NARROW_MENU = {"matmul": ("tiles-scaled",)}
 """Forms that are tried besides in types that activations are scaled to."""
 
 
+CAPPED = 0.95
+"""Devices whose power limit sustains less of the peak than this slow down in long products."""
+
+CAPPED_MENU = {"matmul": ("tiles-capped", "tiles-small-capped"), "conv": ("winograd-capped",)}
+"""Forms that are tried besides on those."""
+
+
 def chip_of(device: Device, dtype: str) -> Chip:
     """The facts of the device that forms work with, for arithmetic in the type."""
-    peak = device.peak(dtype)
-    return Chip(
-        peak,
-        device.vector_flops_per_s,
-        device.mem_bw_bytes_per_s,
-        device.units,
-        device.l2_bytes or 0.0,
-        peak > ENGINE * device.vector_flops_per_s,
-    )
+    peak, energy = device.peak(dtype), device.coefficients().energy
+    flop_j = energy.flop_j.get(device.arithmetic(dtype), 0.0)
+    sustained = (energy.cap_w - energy.base_w) / (flop_j * peak) if flop_j else 1.0
+    return replace(device.chip(dtype), sustained=min(1.0, sustained))
 
 
 def fit_time(
@@ -82,6 +84,8 @@ def fit_time(
     names = forms or MENU.get(samples.kind, ("linear", "roofline"))
     if not forms and dtype_family(samples.dtype) in NARROW:
         names = (*names, *NARROW_MENU.get(samples.kind, ()))
+    if not forms and chip.sustained < CAPPED:
+        names = (*names, *CAPPED_MENU.get(samples.kind, ()))
     if len(samples) < THIN and prior is None and forms is None:
         names = ("linear",)
     how: dict[str, Any] = {"prior": prior, "harness_s": harness_s}

@@ -27,11 +27,14 @@ _ALL: tuple[Form, ...] = (
     AlphaBeta(),
     Stream(),
     Tiles("tiles"),
+    Tiles("tiles-capped", capped=True),
     Tiles("tiles-scaled", scaled=True),
     Tiles("tile-128x128", ((128, 128),), wide=False),
     Tiles("tile-64x128", ((64, 128),), wide=False),
     Tiles("tiles-small", ((64, 64), (128, 32), (32, 128)), wide=False),
-    Winograd(),
+    Tiles("tiles-small-capped", ((64, 64), (128, 32), (32, 128)), wide=False, capped=True),
+    Winograd("winograd"),
+    Winograd("winograd-capped", capped=True),
 )
 
 FORMS: dict[str, Form] = {form.name: form for form in _ALL}

@@ -19,7 +19,7 @@ class Chip:
 
     `peak` is that type's matrix peak in FLOP/s, `vector` the vector units' in FLOP/s, `bandwidth` in bytes/s, `units`
     the number of multiprocessors or cores, `l2_bytes` 0 where nobody knows it, `engine` whether `peak` is a matrix
-    engine's.
+    engine's. `sustained` is the share of the peak that the power limit leaves, by what is known of energy per FLOP.
     """
 
     peak: float
@@ -28,6 +28,7 @@ class Chip:
     units: int
     l2_bytes: float
     engine: bool
+    sustained: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,8 @@ LAG = Parameter(
     "lag_s", "s", 1e-3, 1e-6, 1.0, "length of a product measured alone from which the cap acts"
 )
 
-_CORE = (START, COMPUTE, MEMORY, NORM, WEIGHT, EDGE, DEPTH, SERIAL, SUSTAINED, LAG)
+_CORE = (START, COMPUTE, MEMORY, NORM, WEIGHT, EDGE, DEPTH, SERIAL)
+CAP = (SUSTAINED, LAG)
 _WIDE = (
     Parameter(
         "partial",
@@ -82,7 +83,7 @@ _SCALING = (
 
 ALONE = frozenset({"lag_s", "resident"})
 """Parameters that hold for products measured alone, over and over. Inside a model the cap acts all the time and weights
-come from memory: both are 0 there."""
+come from memory: both are at their least there."""
 
 
 @dataclass(frozen=True)
@@ -131,20 +132,26 @@ class Rate:
 class Tiles:
     """`t = start_s + p_norm(t_tiles, t_memory)`: the quickest tile and split, or one tile where a library has but one.
 
-    The arithmetic slows down to `sustained` of its rate in products longer than `lag_s`, where a power cap acts.
-    `scaled` adds a pass that scales activations to a narrow type before the product.
+    Where `capped`, the arithmetic slows down to `sustained` of its rate in products longer than `lag_s`: a power cap
+    acts with a delay. `scaled` adds a pass that scales activations to a narrow type before the product.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset("mnk")
 
     def __init__(
-        self, name: str, menu: Menu = MENU, *, wide: bool = True, scaled: bool = False
+        self,
+        name: str,
+        menu: Menu = MENU,
+        *,
+        wide: bool = True,
+        scaled: bool = False,
+        capped: bool = False,
     ) -> None:
         """`wide` has what large and deep products need besides: splits of k, the reach of caches, operands in L2."""
-        extra = (*(_WIDE if wide else ()), *(_SCALING if scaled else ()))
+        chosen = ((_WIDE, wide), (_SCALING, scaled), (CAP, capped))
         self.name = name
-        self.parameters = _CORE + extra
-        self._menu, self._wide, self._scaled = menu, wide, scaled
+        self.parameters = _CORE + tuple(p for some, wanted in chosen if wanted for p in some)
+        self._menu, self._wide, self._scaled, self._capped = menu, wide, scaled, capped
 
     def parts(self, work: RowWork, chip: Chip, at: At) -> Parts:
         """Seconds of one execution of the work; it needs the problem sizes m, n and k."""
@@ -157,7 +164,8 @@ class Tiles:
             compute = compute * _far(work, chip, at)
         # Sizes that cover less than the row's work (a fused row) must not hide the rest.
         compute = np.maximum(compute, work.matmul_flops / rate.flops_per_s)
-        compute = throttled(compute, at)
+        if self._capped:
+            compute = throttled(compute, at)
         memory = work.bytes / (chip.bandwidth * at["memory"])
         if self._wide:
             memory = _cached(memory, work, chip, at)

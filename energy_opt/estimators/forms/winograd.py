@@ -9,14 +9,13 @@ import numpy as np
 from energy_opt.estimators.forms.form import At, Chip, Parameter, Parts
 from energy_opt.estimators.forms.roofline import p_norm
 from energy_opt.estimators.forms.tiles import (
+    CAP,
     COMPUTE,
     DEPTH,
     EDGE,
-    LAG,
     MEMORY,
     NORM,
     START,
-    SUSTAINED,
     WEIGHT,
     rate_of,
     throttled,
@@ -41,10 +40,9 @@ class Winograd:
     The latter two where the sizes say 9 taps, stride 1 and one group. Their FLOPs are fewer than the row's.
     """
 
-    name: ClassVar[str] = "winograd"
     needs: ClassVar[frozenset[str]] = frozenset("mnk")
-    parameters: ClassVar[tuple[Parameter, ...]] = (
-        START, COMPUTE, MEMORY, NORM, WEIGHT, EDGE, DEPTH, SUSTAINED, LAG,
+    _own: ClassVar[tuple[Parameter, ...]] = (
+        START, COMPUTE, MEMORY, NORM, WEIGHT, EDGE, DEPTH,
         Parameter("direct", "1", 0.7, 1e-2, 1.0, "attained share of the peak, direct"),
         Parameter("direct_edge", "1", 1.0, 0.0, 100.0, "what a small tile costs there, as a length"),
         Parameter("fused", "1", 0.6, 1e-2, 1.0, "attained share of the peak, F(2x2, 3x3)"),
@@ -53,12 +51,17 @@ class Winograd:
         Parameter("prepare", "1", 0.3, 1e-3, 1.0, "... in the transform of the weights"),
     )  # fmt: skip
 
+    def __init__(self, name: str, *, capped: bool = False) -> None:
+        """Where `capped`, a power cap slows down long ones, as it does products."""
+        self.name, self._capped = name, capped
+        self.parameters = self._own + (CAP if capped else ())
+
     def parts(self, work: RowWork, chip: Chip, at: At) -> Parts:
         """Seconds of one execution of the work; it needs the sizes m, n, k, and images, rows, columns, taps, stride."""
         sizes = work.sizes
         b, m, n, k = sizes.get("b", 1.0), sizes["m"], sizes["n"], sizes["k"]
         rate = rate_of(chip, at, "direct", "direct_edge")
-        compute = throttled(rate.quickest(b, m, n, k, _DIRECT), at)
+        compute = self._throttled(rate.quickest(b, m, n, k, _DIRECT), at)
         memory = work.bytes / (chip.bandwidth * at["memory"])
         direct = p_norm(compute, memory, at["norm"])
         if not np.any(_suits(work)):
@@ -74,20 +77,21 @@ class Winograd:
         # What the convolution's arithmetic takes is what remains beside the traffic, whichever way it is done.
         return Parts(at["start_s"] + total, np.minimum(compute, total), memory, at["start_s"])
 
-    @staticmethod
-    def _fused(work: RowWork, chip: Chip, at: At, channels: Value) -> Value:
+    def _throttled(self, compute: Value, at: At) -> Value:
+        return throttled(compute, at) if self._capped else compute
+
+    def _fused(self, work: RowWork, chip: Chip, at: At, channels: Value) -> Value:
         rate = rate_of(chip, at, "fused", "direct_edge")
         places = _places(work, 2)
         products = rate.quickest(16.0, places, work.sizes["n"], channels, _FUSED)
         memory = work.bytes / (chip.bandwidth * at["memory"])
-        return p_norm(throttled(products, at), memory, at["norm"])
+        return p_norm(self._throttled(products, at), memory, at["norm"])
 
-    @staticmethod
-    def _products(work: RowWork, chip: Chip, at: At, channels: Value) -> tuple[Value, Value]:
+    def _products(self, work: RowWork, chip: Chip, at: At, channels: Value) -> tuple[Value, Value]:
         n, places = work.sizes["n"], _places(work, 4)
         products = rate_of(chip, at).quickest(36.0, places, n, channels, _PRODUCTS)
         moved = 36.0 * 4.0 * (places * channels + channels * n + places * n)
-        return throttled(products, at), moved / (chip.bandwidth * at["memory"])
+        return self._throttled(products, at), moved / (chip.bandwidth * at["memory"])
 
     @staticmethod
     def _moved(work: RowWork, channels: Value) -> Value:
