@@ -24,7 +24,7 @@ import torch
 
 import energy_opt as eo
 from energy_opt.calibrate.base import base_of
-from energy_opt.calibrate.run import calibrate
+from energy_opt.calibrate.run import calibrate_device
 from energy_opt.frontend.huggingface import prepare
 
 ENCODER = {
@@ -102,7 +102,7 @@ def once(
     """One calibration and one check; prints the table, gives the rows."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
-        device = calibrate(
+        device = calibrate_device(
             "cpu",
             output=Path(folder) / "here.json",
             budget_s=options.budget,

@@ -9,6 +9,8 @@ was measured is in DIR, which may be carried to another machine of the same kind
 energy of every cell stand beside what the profile predicted for it: `profile.json`, `profile.samples.jsonl` (compress
 it to keep it), `cells.jsonl`.
 
+With `--report` the last step alone is done, on any machine: timing needs neither graphs nor a predictor.
+
 Needs `pip install -e '.[torch,gpu]'`, or the checkout on PYTHONPATH and what `--check` names. Nothing is ever set on
 the GPU. `--dry-run` is the same without a GPU: a replayed board, operators run once on the CPU, tiny models.
 """
@@ -31,7 +33,13 @@ NEEDED = (
     "numpy", "scipy", "pandas", "statsmodels", "patsy", "pydantic", "onnx", "onnx_ir", "sympy", "networkx", "torch",
     "transformers",
 )  # fmt: skip
-_PACKAGES = {"onnx_ir": "onnx-ir", "pynvml": "nvidia-ml-py"}
+GRAPHS = "onnx_shape_inference"
+"""What only the comparison needs, since it follows graphs."""
+_PACKAGES = {
+    "onnx_shape_inference": "onnx-shape-inference",
+    "onnx_ir": "onnx-ir",
+    "pynvml": "nvidia-ml-py",
+}
 AGAIN = 3
 """Exit code: there is more to do, run it again."""
 CELL_S = 25.0
@@ -107,7 +115,7 @@ def show(progress: Any) -> None:
 def calibrated(session: Session) -> bool:
     """Calibrate as far as the chunk allows; whether it is done."""
     from energy_opt.calibrate import checkpoint
-    from energy_opt.calibrate.run import calibrate, log_path
+    from energy_opt.calibrate.run import calibrate_device, log_path
 
     log = log_path(session.profile)
     spent_s = 0.0
@@ -123,7 +131,7 @@ def calibrated(session: Session) -> bool:
     budget_s = session.budget_s
     if not session.options.dry_run:  # whose clock is not ours
         budget_s = min(budget_s, spent_s + session.left_s() - 20.0)
-    device = calibrate(
+    device = calibrate_device(
         session.options.target, output=session.profile, budget_s=budget_s, backend=backend, points=points,
         anchors=anchors, resume=not session.options.fresh, progress=show,
     )  # fmt: skip
@@ -142,7 +150,8 @@ def measured(session: Session) -> bool:
     from energy_opt.calibrate.backend import Unrunnable
     from energy_opt.calibrate.checkpoint import Checkpoint
 
-    cells = gc.cells(tiny=session.options.dry_run)
+    only = set(filter(None, session.options.only.split(",")))
+    cells = [c for c in gc.cells(tiny=session.options.dry_run) if not only or c.model in only]
     header = {
         "target": session.options.target,
         "runtime": "eager",
@@ -187,12 +196,14 @@ def main() -> None:
     )
     parser.add_argument("--force", action="store_true", help="measure although the GPU is busy")
     parser.add_argument("--fresh", action="store_true", help="throw away what DIR holds")
+    parser.add_argument("--only", default="", help="these models, separated by commas")
+    parser.add_argument("--report", action="store_true", help="compare what DIR holds, no timing")
     parser.add_argument(
         "--check", action="store_true", help="only say what is installed and what is missing"
     )
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    if missing := check(metered=not options.dry_run):
+    if missing := check(metered=not (options.dry_run or options.report)):
         sys.exit(f"missing: {', '.join(missing)}; pip install {' '.join(missing)}")
     if options.check:
         return
@@ -200,15 +211,20 @@ def main() -> None:
 
     session = Session(options)
     try:
-        done = calibrated(session) and measured(session)
+        if not options.report and not (calibrated(session) and measured(session)):
+            print(f"not done yet: run it again with --out {options.out}", file=sys.stderr)
+            sys.exit(AGAIN)
+        if importlib.util.find_spec(GRAPHS) is None:
+            print(
+                f"all is timed; for the comparison run --report where {_PACKAGES[GRAPHS]} is installed",
+                file=sys.stderr,
+            )
+            return
+        import gpu_report
+
+        rows = gpu_report.report(session.profile, session.out / "cells.jsonl", tiny=options.dry_run)
     except EnergyOptError as error:
         sys.exit(f"error: {error}")
-    if not done:
-        print(f"not done yet: run it again with --out {options.out}", file=sys.stderr)
-        sys.exit(AGAIN)
-    import gpu_report
-
-    rows = gpu_report.report(session.profile, session.out / "cells.jsonl", tiny=options.dry_run)
     if options.json is not None:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
 

@@ -164,7 +164,7 @@ def _forms(group: Group) -> tuple[str, ...] | None:
         return ("linear", *MENU["collective"])  # two dozen message sizes are all there are
     if group.kind != "attention":
         return None
-    decode = regime("attention", group.work.sizes).startswith("decode")
+    decode = np.mean(np.char.startswith(regime(group.work.sizes), "decode")) > 0.5
     flash = (name for name in MENU["attention"] if name.startswith("flash"))
     return tuple(name for name in flash if decode == (name == "flash-decode"))
 

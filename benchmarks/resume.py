@@ -28,7 +28,7 @@ import numpy as np
 from energy_opt.calibrate.backend import Timing, Unrunnable
 from energy_opt.calibrate.primitives import Primitive, TensorSpec
 from energy_opt.calibrate.replay import ReplayBackend
-from energy_opt.calibrate.run import calibrate, log_path
+from energy_opt.calibrate.run import calibrate_device, log_path
 from energy_opt.calibrate.schedule import Point
 from energy_opt.estimators.runtime import HostCost
 
@@ -74,7 +74,7 @@ def machine(known: list[Point], pace_s: float) -> ReplayBackend:
 def child(output: Path, count: int, pace_s: float = PACE_S) -> None:
     known = points(count)
     backend = machine(known, pace_s)
-    calibrate("replay", output=output, backend=backend, points=known, anchors=known[:2])
+    calibrate_device("replay", output=output, backend=backend, points=known, anchors=known[:2])
 
 
 def _start(output: Path, count: int) -> subprocess.Popen[bytes]:

@@ -12,6 +12,7 @@ __all__ = [
     "EnergyOptError",
     "Estimate",
     "Graph",
+    "Measurement",
     "Objective",
     "Op",
     "Runtime",
@@ -20,17 +21,23 @@ __all__ = [
     "Workload",
     "__version__",
     "analyze",
+    "calibrate_device",
     "cross_check",
     "devices",
+    "from_trace",
     "load",
+    "measure_model",
+    "open_meter",
     "passes",
     "rule",
     "watch",
+    "watch_job",
     "workload",
 ]
 
 if TYPE_CHECKING:
     from energy_opt import passes
+    from energy_opt.calibrate.run import calibrate_device
     from energy_opt.errors import EnergyOptError
     from energy_opt.estimators.device import Device
     from energy_opt.estimators.estimate import Estimate
@@ -41,7 +48,12 @@ if TYPE_CHECKING:
     from energy_opt.ir.op import Op, Work
     from energy_opt.ir.rules import rule
     from energy_opt.ir.workload import Workload, workload
+    from energy_opt.measure.meters import open_meter
     from energy_opt.studies.analyze import analyze, devices
+    from energy_opt.studies.drift import watch_job
+    from energy_opt.studies.from_trace import from_trace
+    from energy_opt.studies.measure import measure_model
+    from energy_opt.studies.measurement import Measurement
     from energy_opt.studies.objective import Cost, Objective
     from energy_opt.studies.watch import Watch, watch
 
@@ -52,6 +64,7 @@ _HOME = {
     "EnergyOptError": "energy_opt.errors",
     "Estimate": "energy_opt.estimators.estimate",
     "Graph": "energy_opt.ir.graph",
+    "Measurement": "energy_opt.studies.measurement",
     "Objective": "energy_opt.studies.objective",
     "Op": "energy_opt.ir.op",
     "Runtime": "energy_opt.estimators.runtime",
@@ -59,11 +72,16 @@ _HOME = {
     "Work": "energy_opt.ir.op",
     "Workload": "energy_opt.ir.workload",
     "analyze": "energy_opt.studies.analyze",
+    "calibrate_device": "energy_opt.calibrate.run",
     "cross_check": "energy_opt.frontend.pytorch.crosscheck",
     "devices": "energy_opt.studies.analyze",
+    "from_trace": "energy_opt.studies.from_trace",
     "load": "energy_opt.frontend",
+    "measure_model": "energy_opt.studies.measure",
+    "open_meter": "energy_opt.measure.meters",
     "rule": "energy_opt.ir.rules",
     "watch": "energy_opt.studies.watch",
+    "watch_job": "energy_opt.studies.drift",
     "workload": "energy_opt.ir.workload",
 }
 
@@ -87,6 +105,11 @@ def __getattr__(name: str) -> Any:
         from energy_opt.report.display import attach_check
 
         attach_check(CrossCheck)
+    if name in ("measure_model", "from_trace", "Measurement"):
+        from energy_opt.report.measure import attach as attach_measurement
+        from energy_opt.studies.measurement import Measurement
+
+        attach_measurement(Measurement)
     value = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = value
     return value

@@ -246,7 +246,7 @@ def test_there_are_no_commands_that_do_nothing(run: Run) -> None:
     names = {
         command.callback.__name__ for command in cli.app.registered_commands if command.callback
     }
-    assert names == {"analyze", "calibrate", "devices", "strip", "doctor"}
+    assert names == {"analyze", "calibrate", "devices", "measure", "strip", "doctor"}
 
 
 def test_version(run: Run) -> None:

@@ -69,7 +69,7 @@ def test_errors_are_printed_and_the_rest_is_said(tmp_path: Path, run: Run) -> No
     target = tmp_path / "t4.json"
     done = run("calibrate", "--from-table", str(table), "--spec", "t4", "-o", str(target))
     assert done.code == 0
-    assert re.search(r"matmul +float32 +latency +fitted +[\d.]+ %", done.out)
+    assert re.search(r"matmul, single +float32 +latency +fitted +[\d.]+ %", done.out)
     assert "not measured: conv, attention" in done.err
     assert "energy in float32 was not measured" in done.err
     assert f"wrote {target}" in done.err
@@ -146,7 +146,7 @@ def test_this_machine_is_calibrated_with_what_was_asked(
         notes = (*found.notes, "interrupted: made from what had been timed until then")
         return found.model_copy(update={"calibration": Calibration(partial=True), "notes": notes})
 
-    monkeypatch.setattr(calibrate_run, "calibrate", calibrate)
+    monkeypatch.setattr(calibrate_run, "calibrate_device", calibrate)
     out = tmp_path / "here.json"
     done = run(
         "calibrate", "-o", str(out), "--target", "cuda:1", "--budget", "2m", "--for", "hf:bert", "--for", "a.onnx",
@@ -190,7 +190,7 @@ def test_a_fitted_profile_is_shown_in_units_with_errors_and_provenance(
     done = run("devices", str(made))
     assert done.code == 0
     assert re.search(r"linear|roofline", done.out)
-    assert re.search(r"matmul +float32 +energy +fitted", done.out)
+    assert re.search(r"matmul, single +float32 +energy +fitted", done.out)
     assert re.search(r"start_s [\d.]+ µs", done.out)
     assert re.search(r"flop_j [\d.]+ \wJ/FLOP", done.out)
     assert re.search(r"base_w [\d.]+ W", done.out)

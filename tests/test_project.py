@@ -20,9 +20,9 @@ HEAVY = [
 
 # The public names. A change here is a change of the API: it belongs into the changelog.
 API = {
-    "Cost", "CrossCheck", "Device", "EnergyOptError", "Estimate", "Graph", "Objective", "Op", "Runtime", "Watch",
-    "Work", "Workload", "__version__", "analyze", "cross_check", "devices", "load", "passes", "rule", "watch",
-    "workload",
+    "Cost", "CrossCheck", "Device", "EnergyOptError", "Estimate", "Graph", "Measurement", "Objective", "Op", "Runtime",
+    "Watch", "Work", "Workload", "__version__", "analyze", "calibrate_device", "cross_check", "devices", "from_trace",
+    "load", "measure_model", "open_meter", "passes", "rule", "watch", "watch_job", "workload",
 }  # fmt: skip
 
 # Nothing of the machine that a file was made on: home folders and mounts, package indexes (the

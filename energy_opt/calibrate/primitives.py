@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import onnx_ir
 
+from energy_opt.estimators.forms.attention import performed
 from energy_opt.estimators.work import RowWork, WorkTable
 from energy_opt.ir.op import Op, Tensor
 from energy_opt.ir.row import Row, Use
@@ -97,8 +98,8 @@ class Primitive:
 
     @cached_property
     def work(self) -> RowWork:
-        """The row's quantities as numbers."""
-        return WorkTable([self.row])({})[0]
+        """The row's quantities as numbers, without scores that a mask spares."""
+        return performed(self.row.kind, WorkTable([self.row])({})[0])
 
     @cached_property
     def key(self) -> str:
@@ -110,7 +111,8 @@ class Primitive:
     def group(self) -> str:
         """What is left out together when an error is estimated: the shapes of the weights, else the last two sizes."""
         weights = [s.shape for s in self.inputs if s is not None and s.role == "weight"]
-        shapes = weights or [s.shape[-2:] for s in self.inputs if s is not None][:2]
+        operands = [s for s in self.inputs if s is not None] or list(self.outputs)
+        shapes = weights or [s.shape[-2:] for s in operands][:2]
         return f"{self.op} {' '.join('x'.join(map(str, shape)) for shape in shapes)}"
 
     @property

@@ -34,7 +34,7 @@ FITS_S = 25.0
 """At most this much of a budget is kept for the fits, and at most a seventh of it."""
 
 
-def calibrate(
+def calibrate_device(
     target: str = "cpu",
     *,
     output: str | Path,

@@ -9,6 +9,7 @@ import numpy as np
 from energy_opt.calibrate import table_ops
 from energy_opt.calibrate.columns import Columns
 from energy_opt.calibrate.samples import Array
+from energy_opt.estimators.forms.attention import performed
 from energy_opt.estimators.work import RowWork, WorkTable
 from energy_opt.ir.signature import price
 from energy_opt.ir.signature import row as row_of
@@ -60,7 +61,8 @@ def _counted(
     signature = price(spec.build(cell))
     if not signature.modelled and cell["kind"] != "collective":
         part.refuse(np.ones(len(part), dtype=bool), "op", f"an operator of kind {cell['kind']}")
-    work = WorkTable([row_of(signature, [])])(binding)[0]
+    table = WorkTable([row_of(signature, [])])
+    work = performed(cell["kind"], table(binding)[0])
     length = len(part)
     sizes = {name: np.broadcast_to(size, length) for name, size in work.sizes.items()}
     flops, other, read, written, weights = (

@@ -6,11 +6,11 @@ import sys
 from typing import NoReturn
 
 from energy_opt import shell
-from energy_opt.cli import analyze, calibrate, devices, tools
+from energy_opt.cli import analyze, calibrate, devices, measure, tools
 from energy_opt.cli.app import app
 
 # Commands register themselves with the app, in the order in which `--help` lists them.
-__all__ = ["analyze", "app", "calibrate", "devices", "main", "tools"]
+__all__ = ["analyze", "app", "calibrate", "devices", "main", "measure", "tools"]
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -131,7 +131,7 @@ def _timed(
 ) -> tuple[Device, list[str]]:  # fmt: skip
     """The profile of this machine, written, and what to say of it."""
     budget_s = None if budget is None else arguments.duration_s("--budget", budget)
-    from energy_opt.calibrate.run import calibrate as run
+    from energy_opt.calibrate.run import calibrate_device as run
 
     with _opened(meter, target) as opened, _progress() as show:
         device = run(

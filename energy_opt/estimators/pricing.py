@@ -12,6 +12,7 @@ from energy_opt.estimators.device import Device
 from energy_opt.estimators.drawing import Draws, Mode, Views, nonzero
 from energy_opt.estimators.fitted import Fitted
 from energy_opt.estimators.fitted_row import FittedEnergyRow, FittedTimeRow
+from energy_opt.estimators.forms.attention import performed
 from energy_opt.estimators.interval import DRAWS, Array
 from energy_opt.estimators.latency import bound_seconds
 from energy_opt.estimators.lookup import serving
@@ -92,7 +93,7 @@ class Pricer:
         self, works: Sequence[RowWork], *, drawn: bool = False, points: bool = False
     ) -> Totals:
         """Seconds and joules of an inference; with `drawn`, [draws] of them, or [draws, points]."""
-        mode = _mode(drawn, points)
+        mode, works = _mode(drawn, points), self._performed(works)
         device_s: Value = 0.0
         energy_j: Value = 0.0
         host_s: Value = 0.0
@@ -106,7 +107,7 @@ class Pricer:
 
     def prices(self, works: Sequence[RowWork], *, drawn: bool = False) -> list[RowPrice]:
         """The price of one execution of every row; times their counts they sum to the totals."""
-        mode = _mode(drawn, False)
+        mode, works = _mode(drawn, False), self._performed(works)
         executions = [_execution(w, row, mode) for w, row in zip(works, self.priced, strict=True)]
         host = [row.host_s[mode] for row in self.priced]
         device_s: Value = sum(
@@ -139,10 +140,13 @@ class Pricer:
         return sum(
             (
                 w.count * bound_seconds(w, row.prior.time)
-                for w, row in zip(works, self.priced, strict=True)
+                for w, row in zip(self._performed(works), self.priced, strict=True)
             ),
             0.0,
         )
+
+    def _performed(self, works: Sequence[RowWork]) -> list[RowWork]:
+        return [performed(row.kind, work) for row, work in zip(self.rows, works, strict=True)]
 
     def _gap(self, device_s: Value, host_s: Value) -> Value:
         """Seconds of an inference in which the device waits for the host."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from energy_opt.estimators.drawing import Mode
+from energy_opt.estimators.forms import attention
 from energy_opt.estimators.work import RowWork
 from energy_opt.ir.dims import Value
 from energy_opt.ir.row import Row
@@ -21,17 +22,20 @@ def by_regime(row: Row, models: Mapping[str, Any]) -> Any:
 def regime_of(kind: str, sizes: Mapping[str, Value]) -> Any:
     """The regime's name, or an array of names over points; empty where the kind has none.
 
-    Attention of one query (`decode`) reads, of many (`prefill`) computes; products of one pair of matrices (`single`)
-    and of many (`batched`) are served by kernels of their own.
+    Kernels of their own serve products of one pair of matrices (`single`) and of many (`batched`); attention's regimes
+    are those of `forms.attention.regime`.
     """
-    for of_kind, size, one, many in _REGIMES:
-        if kind == of_kind and size in sizes:
-            found = np.where(np.asarray(sizes[size]) == 1, one, many)
-            return found if found.ndim else str(found)
-    return ""
+    if kind == "attention" and {"q", "kv"} <= sizes.keys():
+        found = attention.regime(sizes)
+    elif kind == "matmul" and "b" in sizes:
+        found = np.where(np.asarray(sizes["b"]) == 1, "single", "batched")
+    else:
+        return ""
+    return found if found.ndim else str(found)
 
 
-_REGIMES = (("attention", "q", "decode", "prefill"), ("matmul", "b", "single", "batched"))
+_NEAREST = {"prefill": "encoder", "encoder": "prefill"}
+"""Whose measurements serve where a regime has none."""
 
 
 class _ByRegime:
@@ -65,9 +69,14 @@ class _ByRegime:
 
     def _pick(self, work: RowWork, values: Mapping[str, Any]) -> Any:
         regime = regime_of(self._kind, work.sizes)
-        first = next(iter(values.values()))
         if isinstance(regime, str):
-            return values.get(regime, first)
-        for name, value in values.items():
-            first = np.where(regime == name, value, first)
-        return first
+            return values[self._served(regime)]
+        found: Any = next(iter(values.values()))
+        for name in np.unique(regime):
+            found = np.where(regime == name, values[self._served(str(name))], found)
+        return found
+
+    def _served(self, regime: str) -> str:
+        plain = regime.partition("/")[0]
+        near = (regime, plain, _NEAREST.get(plain, ""), *self.rows)
+        return next(name for name in near if name in self.rows)

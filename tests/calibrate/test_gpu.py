@@ -19,7 +19,7 @@ from energy_opt.calibrate.base import base_of  # noqa: E402
 from energy_opt.calibrate.draw import Means  # noqa: E402
 from energy_opt.calibrate.gpu import RING, GpuBackend  # noqa: E402
 from energy_opt.calibrate.primitives import Primitive, TensorSpec  # noqa: E402
-from energy_opt.calibrate.run import calibrate, refit  # noqa: E402
+from energy_opt.calibrate.run import calibrate_device, refit  # noqa: E402
 from energy_opt.errors import CalibrationError, MeterError, UsageError  # noqa: E402
 from energy_opt.estimators.device import Device  # noqa: E402
 from energy_opt.measure.meters import NullMeter  # noqa: E402
@@ -106,7 +106,7 @@ def test_an_operator_that_fails_is_unrunnable_with_the_reason(backend: GpuBacken
 def test_a_whole_calibration_finds_the_board_again(tmp_path: Path) -> None:
     points = [linear(16 * i, 16 * (i % 3 + 1), 32 * (i % 4 + 1), energy=True) for i in range(1, 17)]
     backend = _metered(fake.FakeAccelerator())
-    device = calibrate("cuda:0", output=tmp_path / "gpu.json", backend=backend, points=points)
+    device = calibrate_device("cuda:0", output=tmp_path / "gpu.json", backend=backend, points=points)
     assert device.calibration is not None
     assert (device.calibration.points, device.calibration.partial) == (16, False)
     assert device.calibration.power_limit_w == 700.0
@@ -191,7 +191,7 @@ def test_no_gpu_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(CalibrationError, match="sees no CUDA device"):
         Cuda(0)
     with pytest.raises((CalibrationError, MeterError), match="CUDA"):
-        calibrate("cuda:0", output=tmp_path / "gpu.json")
+        calibrate_device("cuda:0", output=tmp_path / "gpu.json")
     assert not (tmp_path / "gpu.json").exists()
 
 

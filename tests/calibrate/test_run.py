@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from energy_opt.calibrate.backend import Timing, Unrunnable
-from energy_opt.calibrate.run import calibrate, log_path, refit
+from energy_opt.calibrate.run import calibrate_device, log_path, refit
 from energy_opt.calibrate.schedule import Point
 from energy_opt.calibrate.visits import Progress
 from energy_opt.errors import CalibrationError, UsageError
@@ -23,7 +23,7 @@ POINTS = [linear(3 * m, 16 * (m % 5 + 1)) for m in range(1, 25)] + [
 
 def _calibrate(output: Path, points: list[Point] = POINTS, **more: object) -> Device:
     backend = more.pop("backend", None) or machine(points)
-    return calibrate("cpu", output=output, backend=backend, points=points, anchors=[ANCHOR], **more)  # type: ignore[arg-type]
+    return calibrate_device("cpu", output=output, backend=backend, points=points, anchors=[ANCHOR], **more)  # type: ignore[arg-type]
 
 
 def _visits(output: Path) -> list[int]:
@@ -57,7 +57,7 @@ def test_the_profile_of_a_log_is_the_profile_of_the_run(tmp_path: Path) -> None:
 
 def test_a_recording_replays_to_the_same_fits(tmp_path: Path) -> None:
     first = _calibrate(tmp_path / "here.json", backend=machine(POINTS, passes=2))
-    again = calibrate(
+    again = calibrate_device(
         "replay", output=tmp_path / "there.json", samples=log_path(tmp_path / "here.json")
     )
     times = [[f.time.at for f in device.fits if f.time is not None] for device in (first, again)]
@@ -171,9 +171,9 @@ def test_another_seed_is_refused_unless_fresh(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["gpu", "cuda:x", "tpu:0", ""])
 def test_unknown_targets_are_named(tmp_path: Path, target: str) -> None:
     with pytest.raises(UsageError, match="there are cpu, cuda:N and replay"):
-        calibrate(target, output=tmp_path / "here.json")
+        calibrate_device(target, output=tmp_path / "here.json")
 
 
 def test_replay_needs_a_recording(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="samples"):
-        calibrate("replay", output=tmp_path / "here.json")
+        calibrate_device("replay", output=tmp_path / "here.json")

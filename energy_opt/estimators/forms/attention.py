@@ -9,7 +9,7 @@ not) and `narrow` (1: keys and values are of a narrower type than the queries).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,19 +33,28 @@ _COPY_THREADS = 512  # vLLM's reshape_and_cache: a block per token
 _UNIT_THREADS = 2048  # CUDA's limit per multiprocessor
 
 
-def regime(kind: str, sizes: Mapping[str, Value]) -> str:
-    """Which measurements of the kind the work is like: `prefill`, `decode` or `encoder` for attention, else empty.
+def regime(sizes: Mapping[str, Value]) -> Any:
+    """Which measurements attention is like: `decode` of few queries, causal `prefill`, or `encoder`; per execution.
 
-    `/narrow` is added where keys and values are of a narrower type than queries, which other kernels serve. For
-    arrays of sizes, what most of them are.
+    `/narrow` is added where keys and values are of a narrower type than queries, which other kernels serve.
     """
-    if kind != "attention" or not {"q", "kv"} <= sizes.keys():
-        return ""
     q, kv = np.asarray(sizes["q"]), np.asarray(sizes["kv"])
     few = (q == 1) | ((q <= _DECODE) & (_DECODE * q <= kv))
     causal = np.asarray(sizes.get("causal", 0.0)) > 0
-    name = "decode" if np.mean(few) > 0.5 else "prefill" if np.mean(causal) > 0.5 else "encoder"
-    return name + "/narrow" * bool(np.mean(np.asarray(sizes.get("narrow", 0.0)) > 0) > 0.5)
+    narrow = np.where(np.asarray(sizes.get("narrow", 0.0)) > 0, "/narrow", "")
+    return np.char.add(np.where(few, "decode", np.where(causal, "prefill", "encoder")), narrow)
+
+
+def performed(kind: str, work: RowWork) -> RowWork:
+    """The work without the scores that a mask or a window spares a kernel; counts of FLOPs hold them."""
+    if kind != "attention" or not NEEDS <= work.sizes.keys():
+        return work
+    if not {"causal", "window"} & work.sizes.keys():
+        return work
+    share = attended(work.sizes)
+    return replace(
+        work, matmul_flops=work.matmul_flops * share, other_flops=work.other_flops * share
+    )
 
 
 def attended(sizes: Mapping[str, Value]) -> Value:

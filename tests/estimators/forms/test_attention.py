@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from energy_opt.estimators.forms import FORMS, Chip
-from energy_opt.estimators.forms.attention import attended, padded, regime
+from energy_opt.estimators.forms.attention import attended, padded, performed, regime
 from energy_opt.estimators.work import RowWork
 
 CHIP = Chip(1e14, 1e13, 1e12, 100, 0.0, True)
@@ -58,19 +59,26 @@ def test_scores_that_a_mask_leaves(sizes: dict[str, float], share: float) -> Non
         ({"q": 8, "kv": 512, "causal": 1}, "decode"),  # some tokens are checked at once
         ({"q": 8, "kv": 8, "causal": 1}, "prefill"),
         ({"q": 1, "kv": 512, "narrow": 1}, "decode/narrow"),
-        ({"m": 1}, ""),
     ],
 )
 def test_regimes(sizes: dict[str, float], name: str) -> None:
-    assert regime("attention", sizes) == name
-    assert regime("matmul", sizes) == ""
+    assert str(regime(sizes)) == name
 
 
-def test_the_regime_of_arrays_is_what_most_of_them_are() -> None:
-    assert (
-        regime("attention", {"q": np.array([1.0, 1.0, 64.0]), "kv": np.array([64.0, 9.0, 64.0])})
-        == "decode"
-    )
+def test_the_regime_of_arrays_is_that_of_each_execution() -> None:
+    found = regime({"q": np.array([1.0, 16.0, 64.0]), "kv": np.array([64.0, 9.0, 64.0])})
+    assert found.tolist() == ["decode", "encoder", "encoder"]
+
+
+def test_masked_scores_are_not_performed() -> None:
+    sizes = {"b": 8.0, "q": 4.0, "kv": 4.0, "d": 64.0}
+    work = RowWork(160.0, 16.0, 8.0, 8.0, 0.0, 1.0, sizes, ())
+    assert performed("attention", work) is work
+    masked = replace(work, sizes=sizes | {"causal": 1.0})
+    # Of 4 x 4 scores 10 are on or under the diagonal.
+    assert float(performed("attention", masked).matmul_flops) == 100.0
+    assert float(performed("attention", masked).other_flops) == 10.0
+    assert performed("matmul", masked) is masked
 
 
 def test_heads_are_padded_to_widths_that_kernels_have() -> None:
