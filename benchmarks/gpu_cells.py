@@ -19,7 +19,6 @@ from energy_opt.estimators.device import Device
 from energy_opt.estimators.fitted import Fitted
 from energy_opt.estimators.work import WorkTable
 from energy_opt.frontend.huggingface import prepare
-from energy_opt.ir.workload import workload
 from energy_opt.measure.runners.pytorch import materialise
 
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -149,19 +148,26 @@ class Built:
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
-        made = prepare(cell.spec, cell.with_dtype())
-        self._made = made
-        sizes = dict(cell.sizes)
-        if "past" in sizes:
-            given = _inputs(cell, made.module, made.inputs, made.dynamic, "meta")
-            self.graph = eo.load(Step(made.module), given)
-            self.sizes: dict[str, int] = {}
-        else:
-            self.graph = _graph(cell.spec, _hashable(cell.with_dtype()))
-            self.sizes = {name: size for name, size in sizes.items() if name in self.graph.dims}
+        self._made = prepare(cell.spec, cell.with_dtype())
+
+    @functools.cached_property
+    def graph(self) -> eo.Graph:
+        """What predictions are made from; timing a cell does without it."""
+        if "past" not in dict(self.cell.sizes):
+            return _graph(self.cell.spec, _hashable(self.cell.with_dtype()))
+        made = self._made
+        return eo.load(Step(made.module), _inputs(self.cell, made.module, {}, {}, "meta"))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The graph's free dims at the cell's sizes."""
+        fixed = "past" in dict(self.cell.sizes)
+        return {} if fixed else {n: s for n, s in self.cell.sizes if n in self.graph.dims}
 
     def work(self) -> Hint:
         """What an inference launches, and how often."""
+        from energy_opt.ir.workload import workload
+
         of = workload(self.graph.at(self.sizes))
         works = WorkTable([row for row in of.rows if row.kernels])(of.bind(self.sizes))
         return [(work, float(work.count)) for work in works]
@@ -183,7 +189,7 @@ def measured(cell: Cell, mode: str, on: Accelerator, backend: GpuBackend) -> Tim
     setting = Setting(math="tf32" if cell.precision == "tf32" else "")
     with torch.inference_mode(), applied(setting):
         run = built.runner(on.device)
-        hint = built.work()
+        hint = built.work() if on.wants_hints else []
         held = Held(on.capture(run, hint) if mode == "graph" else on.loose(run, hint), 1)
         try:
             return backend.time(held, energy=True)

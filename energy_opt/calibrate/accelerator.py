@@ -33,10 +33,11 @@ class Captured(Protocol):
 
 
 class Accelerator(Protocol):
-    """A device that runs captured work."""
+    """A device that runs captured work. One that `wants_hints` does not know how long it takes unless told."""
 
     device: str
     clock: Clock
+    wants_hints: bool
 
     def facts(self) -> dict[str, Any]:
         """Name, multiprocessors, memory and L2 in bytes, versions: what torch knows. Opens a context."""
@@ -77,6 +78,8 @@ class Cuda:
     Raises:
         CalibrationError: there is no such device, or this torch has no CUDA.
     """
+
+    wants_hints = False
 
     def __init__(self, index: int = 0) -> None:
         if not torch.cuda.is_available():

@@ -31,6 +31,8 @@ OWN_SD = 0.02
 class FakeAccelerator:
     """A device on a virtual clock whose times follow a roofline with noise, and whose power follows its load."""
 
+    wants_hints = True
+
     def __init__(self, seed: int = 0, settings: FakeGpuSettings | None = None) -> None:
         self.gpu = FakeGpu(
             settings=settings or FakeGpuSettings(name="Fake GPU", limit_w=CAP_W, seed=seed)
@@ -70,12 +72,12 @@ class FakeAccelerator:
         return _Queued(self, seconds, joules / seconds)
 
     def loose(self, work: Callable[[], object], hint: Hint) -> Captured:
-        """As captured, but no faster than the host launches: meanwhile the board idles."""
+        """As captured, but no faster than the host launches: meanwhile clocks stay up, and so does the base power."""
         queued = self.capture(work, hint)
         assert isinstance(queued, _Queued)
         wait_s = LAUNCH_S * sum(count for _, count in hint) - queued.seconds
         if wait_s > 0:
-            joules = queued.seconds * queued.power_w + wait_s * self.gpu.settings.idle_w
+            joules = queued.seconds * queued.power_w + wait_s * BASE_W
             queued.seconds += wait_s
             queued.power_w = joules / queued.seconds
         return queued

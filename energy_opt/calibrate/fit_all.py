@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from energy_opt.calibrate.cpu_menu import forms_of
 from energy_opt.calibrate.fit import THIN, chip_of, fit_time
@@ -70,7 +71,8 @@ def fit_all(
             chip = chip_of(device, part.dtype)
             time = fit_time(part, chip, forms=forms_of(device, part), **how)
             energy = _energy(part, samples if lend else [], device, how)
-        except EnergyOptError as error:
+        except (EnergyOptError, ValidationError) as error:
+            # So few points that an error cannot be told, or is not finite, are no fit.
             result.left_out[" ".join(filter(None, (name.kind, name.op, name.dtype)))] = str(error)
             continue
         result.fits.append(
@@ -212,7 +214,7 @@ def _energy(
         return None
     try:
         return fit_energy(metered, device=device, **how)
-    except EnergyOptError:  # its time was fitted, which must not be lost
+    except (EnergyOptError, ValidationError):  # its time was fitted, which must not be lost
         return None
 
 
