@@ -47,7 +47,7 @@ def regime(sizes: Mapping[str, Value]) -> Any:
 
 def performed(kind: str, work: RowWork) -> RowWork:
     """The work without the scores that a mask or a window spares a kernel; counts of FLOPs hold them."""
-    if kind != "attention" or not NEEDS <= work.sizes.keys():
+    if kind != "attention" or not work.sizes.keys() >= NEEDS:
         return work
     if not {"causal", "window"} & work.sizes.keys():
         return work
