@@ -218,4 +218,4 @@ def _version() -> str:
     return __version__
 
 
-__all__ = ["Progress", "calibrate", "log_path", "profile_of", "refit"]
+__all__ = ["Progress", "calibrate_device", "log_path", "profile_of", "refit"]
