@@ -81,7 +81,11 @@ def report(profile: Path, cells: Path, *, tiny: bool = False) -> list[dict[str, 
     """Print every cell and the errors per quantity, mode and precision; the rows of a JSON file."""
     device = Device.load(profile)
     header, lines = checkpoint.read(cells)
-    before = base_of(str(header.get("target", "")), {"device": device.label, "kind": "gpu"}, [])
+    before = (
+        Device.load(device.name)
+        if device.name in Device.names()
+        else base_of(str(header.get("target", "")), {"device": device.label, "kind": "gpu"}, [])
+    )
     found = compared(device, before, lines, tiny=tiny)
     print(
         f"{'cell':44}{'mode':7}{'quantity':10}{'measured':>11}{'predicted':>11}{'error':>8}  90 % interval"
