@@ -233,11 +233,17 @@ def in_tf32(device: Device) -> Device:
     fits = {(f.kind, f.op, f.regime): f for f in device.fits if f.dtype == "float32"}
     for fitted in (f for f in device.fits if f.dtype == "tf32"):
         key = (fitted.kind, fitted.op, fitted.regime)
+        energies = [
+            f.energy for k, f in fits.items() if k[0] == fitted.kind and f.energy is not None
+        ]
         for other in [k for k in fits if k[0] == fitted.kind and not fitted.op]:
             del fits[
                 other
             ]  # an operator's own float32 fit must not serve before the kind's in tf32
-        fits[key] = Fitted.model_validate(fitted.model_dump() | {"dtype": "float32"})
+        # What was timed in tf32 and not metered draws what float32 does.
+        energy = fitted.energy or next(iter(energies), None)
+        told = {"dtype": "float32", "energy": None if energy is None else energy.model_dump()}
+        fits[key] = Fitted.model_validate(fitted.model_dump() | told)
     kept = [f for f in device.fits if f.dtype not in ("float32", "tf32")]
     peaks = device.model_dump()["peaks"]
     return Device.model_validate(

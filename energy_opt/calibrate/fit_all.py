@@ -12,10 +12,12 @@ from pydantic import ValidationError
 
 from energy_opt.calibrate.cpu_menu import forms_of
 from energy_opt.calibrate.fit import THIN, chip_of, fit_time
+from energy_opt.calibrate.fitting import seconds
 from energy_opt.calibrate.samples import Samples, concatenate
 from energy_opt.errors import EnergyOptError
 from energy_opt.estimators.device import Device
-from energy_opt.estimators.fitted import Basis, Fitted, FittedEnergy
+from energy_opt.estimators.fitted import Basis, Fitted, FittedEnergy, FittedTime
+from energy_opt.estimators.forms import Chip
 from energy_opt.estimators.lookup import in_place
 from energy_opt.estimators.regimes import regime_of
 
@@ -24,6 +26,9 @@ OWN_POINTS = 10
 
 OWN_GROUPS = 4
 """... and from this many shapes on, since an error can only be told by leaving shapes out."""
+
+ENERGY_POINTS = 8
+"""Metered points that an energy fit needs: each takes seconds, so there are fewer of them."""
 
 OTHER = "other"
 HALF = {"float16": "bfloat16", "bfloat16": "float16"}
@@ -75,6 +80,8 @@ def fit_all(
             # So few points that an error cannot be told, or is not finite, are no fit.
             result.left_out[" ".join(filter(None, (name.kind, name.op, name.dtype)))] = str(error)
             continue
+        if name.op and _pooled_is_surer(result.fits, part, time, chip):
+            continue
         result.fits.append(
             Fitted(
                 kind=name.kind, dtype=name.dtype, op=name.op, regime=name.regime, runtime=part.runtime,
@@ -82,6 +89,19 @@ def fit_all(
             )
         )  # fmt: skip
     return result
+
+
+def _pooled_is_surer(fits: Sequence[Fitted], own: Samples, time: FittedTime, chip: Chip) -> bool:
+    """Whether the kind's fit is nearer to the operator's samples than the operator's own fit to shapes left out."""
+    pooled = [
+        f
+        for f in fits
+        if (f.kind, f.dtype, f.runtime) == (own.kind, own.dtype, own.runtime) and not f.op
+    ]
+    if len(pooled) != 1 or pooled[0].time is None:  # none, or by regime
+        return False
+    off = np.abs(seconds(pooled[0].time, own.work, chip) / own.latency_s - 1.0)
+    return float(np.mean(off)) <= time.errors.mape
 
 
 @dataclass(frozen=True)
@@ -143,10 +163,10 @@ def _with_lent(
     return result
 
 
-def _settles(parts: Sequence[Samples]) -> bool:
+def _settles(parts: Sequence[Samples], least: int = OWN_POINTS) -> bool:
     points = sum(len(part) for part in parts)
     groups = {group for part in parts for group in part.group.tolist()}
-    return points >= OWN_POINTS and len(groups) >= OWN_GROUPS
+    return points >= least and len(groups) >= OWN_GROUPS
 
 
 def _regimes(samples: Samples) -> list[tuple[str, Samples]]:
@@ -200,7 +220,7 @@ def _energy(
     from energy_opt.calibrate.fit_energy import fit_energy
 
     metered = _metered(samples)
-    if not _settles([metered]):
+    if not _settles([metered], ENERGY_POINTS):
         lenders = [
             replace(part, dtype=samples.dtype, op="")
             for part in all_samples
@@ -210,7 +230,7 @@ def _energy(
         ]
         metered = _metered(join(lenders)) if lenders and samples.kernels else metered
         how = how | {"source": f"{how['source']}; points of other types among them"}
-    if not _settles([metered]):
+    if not _settles([metered], ENERGY_POINTS):
         return None
     try:
         return fit_energy(metered, device=device, **how)
