@@ -148,6 +148,11 @@ def share(fraction: float | None) -> str:
     return f"{percent:.1f} %" if percent < 9.95 else f"{percent:.0f} %"
 
 
+def signed(fraction: float | None, digits: int = 0) -> str:
+    """A relative difference as a percentage with its sign: `+12 %`, `-0.3 %`; empty where it is not known."""
+    return "" if fraction is None else f"{100 * fraction:+.{digits}f} %"
+
+
 def _prefix(value: float, digits: int, smallest: float) -> tuple[float, str]:
     if value == 0 or not math.isfinite(value):
         return 1.0, ""

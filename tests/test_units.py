@@ -79,3 +79,8 @@ def test_without_an_interval_nothing_is_said(interval: tuple[float, ...] | None)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_is_shown_and_not_hidden(value: float) -> None:
     assert units.energy(value) == f"{value} J"
+
+
+def test_a_difference_has_its_sign_and_an_unknown_one_is_blank() -> None:
+    shown = [units.signed(0.123), units.signed(-0.0321, 1), units.signed(0.0), units.signed(None)]
+    assert shown == ["+12 %", "-3.2 %", "+0 %", ""]

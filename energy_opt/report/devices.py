@@ -144,7 +144,7 @@ class _Errors:
             cells += [units.share(row["mape"]), units.share(row["p90"]), f"{row['points']:,}"]
             if wide:
                 cells += [
-                    f"{100 * row['bias']:+.1f} %",
+                    units.signed(row["bias"], 1),
                     f"{row['groups']:,}",
                     plain(row["form"], 20),
                 ]

@@ -15,7 +15,7 @@ from rich.text import Text
 from energy_opt import units
 from energy_opt.report import text
 from energy_opt.report.escape import plain
-from energy_opt.report.measure_tables import joules, kinds, meters, modules, seconds, signed, trials
+from energy_opt.report.measure_tables import joules, kinds, meters, modules, seconds, trials
 from energy_opt.report.widgets import Name, columns
 
 _QUIET = "dim"
@@ -218,7 +218,12 @@ def _predicted(
         else Text("no", "yellow")
     )
     value = units.time(theirs[name]) if unit == "s" else units.energy(theirs[name])
-    return [value, _ends(theirs, name, unit), signed(verdict.get(f"{quantity}_error")), answer]
+    return [
+        value,
+        _ends(theirs, name, unit),
+        units.signed(verdict.get(f"{quantity}_error")),
+        answer,
+    ]
 
 
 def _ends(values: Mapping[str, Any], name: str, unit: str) -> str:

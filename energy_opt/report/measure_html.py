@@ -8,7 +8,6 @@ from typing import Any
 from energy_opt import units
 from energy_opt.report import html, measure, text
 from energy_opt.report.escape import html_text, plain
-from energy_opt.report.measure_tables import signed
 
 
 def render(found: Mapping[str, Any]) -> str:
@@ -58,7 +57,7 @@ def _totals(found: Mapping[str, Any]) -> str:
     ]
     heads = (
         ("name", "", str), ("measured", "measured", None), ("predicted", "predicted", None),
-        ("range", "range", str), ("error", "error", signed), ("inside", "in range", str),
+        ("range", "range", str), ("error", "error", units.signed), ("inside", "in range", str),
     )  # fmt: skip
     shown = [{**row, "unit": units.time if i == 0 else units.energy} for i, row in enumerate(rows)]
     return _table("One inference", heads, shown)
@@ -82,7 +81,7 @@ def _table(title: str, heads: Any, rows: Any) -> str:
 _METERS = (
     ("meter", "meter", str), ("provenance", "", str), ("energy_j_per_inference", "energy", units.energy),
     ("mean_power_w", "mean power", units.power), ("relative_error", "stated error", units.share),
-    ("boundary", "covers", str), ("difference", "apart", signed), ("reason", "", str),
+    ("boundary", "covers", str), ("difference", "apart", units.signed), ("reason", "", str),
 )  # fmt: skip
 _TRIALS = (
     ("latency_s", "latency", units.time), ("energy_j", "energy", units.energy), ("calls", "calls", str),
@@ -91,12 +90,12 @@ _TRIALS = (
 )  # fmt: skip
 _KINDS = (
     ("kind", "kind", str), ("latency_s", "time", units.time), ("pieces", "pieces", units.number),
-    ("predicted_latency_s", "predicted", units.time), ("latency_error", "error", signed),
+    ("predicted_latency_s", "predicted", units.time), ("latency_error", "error", units.signed),
 )  # fmt: skip
 _MODULES = (
     ("path", "module", str), ("type", "class", str), ("calls", "calls", str), ("latency_s", "in place", units.time),
     ("replayed_latency_s", "replayed", units.time), ("predicted_latency_s", "predicted", units.time),
-    ("latency_error", "error", signed), ("energy_j", "energy", units.energy),
-    ("predicted_energy_j", "predicted", units.energy), ("energy_error", "error", signed),
+    ("latency_error", "error", units.signed), ("energy_j", "energy", units.energy),
+    ("predicted_energy_j", "predicted", units.energy), ("energy_error", "error", units.signed),
     ("replayed_like", "replayed as", str), ("failed", "not replayed", str),
 )  # fmt: skip

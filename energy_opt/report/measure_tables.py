@@ -74,7 +74,7 @@ def meters(found: Mapping[str, Any]) -> RenderableType | None:
             units.power(row["mean_power_w"]) if known else "",
             f"± {units.share(error)}" if known and error is not None else "",
             plain(row.get("boundary") or "", 20) if known else "",
-            f"{signed(apart)}{other}" if apart is not None else "",
+            f"{units.signed(apart)}{other}" if apart is not None else "",
         )  # fmt: skip
         if not known:
             reason = plain(row.get("reason") or "it does not say why", 300)
@@ -95,7 +95,7 @@ def kinds(found: Mapping[str, Any]) -> RenderableType | None:
             Name(plain(row["kind"], 40), "  "), seconds(spent) if spent is not None else "",
             units.share(spent / total) if spent is not None else "", units.number(row["pieces"]),
             units.time(row["predicted_latency_s"]) if row["predicted_latency_s"] is not None else "",
-            signed(row["latency_error"]),
+            units.signed(row["latency_error"]),
         )  # fmt: skip
     return table
 
@@ -121,13 +121,13 @@ def modules(
                 row["latency_s"] if row["latency_s"] is not None else row["replayed_latency_s"]
             ),
             _or_blank(row["predicted_latency_s"], units.time),
-            signed(row["latency_error"]),
+            units.signed(row["latency_error"]),
         ]
         if energy:
             cells += [
                 _or_blank(row["energy_j"], units.energy),
                 _or_blank(row["predicted_energy_j"], units.energy),
-                signed(row["energy_error"]),
+                units.signed(row["energy_error"]),
             ]
         if wide:
             said = f"not replayed: {row['failed']}" if row["failed"] else ""
@@ -160,8 +160,3 @@ def joules(value_j: float | None) -> str:
 
 def _or_blank(value: float | None, shown: Any) -> str:
     return "" if value is None else str(shown(value))
-
-
-def signed(fraction: float | None) -> str:
-    """A fraction as a signed percentage: `+12 %`; empty where it is not known."""
-    return "" if fraction is None else f"{100 * fraction:+.0f} %"

@@ -154,7 +154,7 @@ def _hover(part: Compared, place: int) -> str:
         [
             f"{html_text(samples.op or samples.kind, 40)} {html_text(samples.dtype)} "
             + _sizes({name: at(value) for name, value in work.sizes.items()}),
-            f"measured {measured}, predicted {predicted} ({100 * at(part.errors):+.0f} %)",
+            f"measured {measured}, predicted {predicted} ({units.signed(at(part.errors))})",
             f"{units.flop(at(work.matmul_flops) + at(work.other_flops))}, {units.nbytes(at(work.bytes))}",
         ]
     )

@@ -136,7 +136,7 @@ class _Job:
             trial = measure(self.runner, self.meter, result.seconds)
             result.trials.append(trial)
             self._note(trial, index)
-            result.meters = metering.rows(self.meter, trial)
+            result.meters = metering.rows(trial)
             result.meter = metering.facts(self.meter, trial)
 
     def _note(self, trial: Steady, index: int) -> None:

@@ -68,7 +68,7 @@ def facts(meter: Any, trial: Steady | None = None) -> dict[str, Any]:
     }
 
 
-def rows(meter: Any, trial: Steady) -> list[dict[str, Any]]:
+def rows(trial: Steady) -> list[dict[str, Any]]:
     """One dict per meter: joules per inference, boundary, stated error, and how far it is from the first."""
     window = trial.window
     if window is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,9 @@ POINTS = [linear(3 * m, 16 * (m % 5 + 1)) for m in range(1, 25)] + [
 
 def _calibrate(output: Path, points: list[Point] = POINTS, **more: object) -> Device:
     backend = more.pop("backend", None) or machine(points)
-    return calibrate_device("cpu", output=output, backend=backend, points=points, anchors=[ANCHOR], **more)  # type: ignore[arg-type]
+    return calibrate_device(
+        "cpu", output=output, backend=backend, points=points, anchors=[ANCHOR], **more
+    )  # type: ignore[arg-type]
 
 
 def _visits(output: Path) -> list[int]:
@@ -97,6 +100,14 @@ def test_a_run_goes_on_where_the_budget_ended(tmp_path: Path) -> None:
     assert [f.time for f in whole.fits] == [f.time for f in alone.fits]
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt: Python leaves the signal ignored where a shell in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def _interrupting(after: int, points: list[Point]) -> object:
     count = 0
 
@@ -111,6 +122,7 @@ def _interrupting(after: int, points: list[Point]) -> object:
     return machine(points, answer=answer)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_leaves_a_partial_profile_that_says_so(tmp_path: Path) -> None:
     output = tmp_path / "here.json"
     device = _calibrate(output, backend=_interrupting(20, POINTS))
@@ -124,6 +136,7 @@ def test_ctrl_c_leaves_a_partial_profile_that_says_so(tmp_path: Path) -> None:
     assert not any("interrupted" in note for note in resumed.notes)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_before_the_first_point_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CalibrationError, match="nothing was timed"):
         _calibrate(tmp_path / "here.json", backend=_interrupting(0, POINTS))
