@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from energy_opt.calibrate.backend import Backend
 from energy_opt.calibrate.schedule import Point
-from energy_opt.errors import UsageError
+from energy_opt.errors import CalibrationError, UsageError
+
+RUNTIMES = ("eager", "onnxruntime")
+_EXTRAS = {"torch": "torch", "onnxruntime": "cpu"}
+"""Packages that calibrating needs, and the extras of energy-opt that install them."""
 
 
 def open_target(
@@ -25,7 +30,7 @@ def open_target(
     """The backend, its points and its anchors.
 
     Raises:
-        UsageError: there is no such target, or `replay` without `samples`.
+        UsageError: there is no such target or runtime, or `replay` without `samples`.
         CalibrationError: it cannot be calibrated, with the reason.
     """
     if target == "replay":
@@ -34,7 +39,15 @@ def open_target(
         if samples is None:
             raise UsageError("target replay: the log of a calibration is needed to play (samples)")
         return replay(samples)
+    if runtime not in (None, *RUNTIMES):
+        raise UsageError(f"runtime {runtime!r} cannot be timed; there are {', '.join(RUNTIMES)}")
+    if target == "cpu" and runtime == "onnxruntime":
+        _need(target, "onnxruntime", "torch")
+        from energy_opt.calibrate.ort import open_target as open_onnxruntime
+
+        return open_onnxruntime(models=models, dtypes=dtypes, meter=meter, seed=seed, force=force)
     if target == "cpu":
+        _need(target, "torch")
         from energy_opt.calibrate.cpu import open_target as open_cpu
 
         return open_cpu(
@@ -42,9 +55,20 @@ def open_target(
         )
     name, _, index = target.partition(":")
     if name == "cuda" and (not index or index.isdigit()):
+        _need(target, "torch")
         from energy_opt.calibrate.gpu import open_target as open_gpu
 
         return open_gpu(
             int(index or 0), models=models, dtypes=dtypes, runtime=runtime, meter=meter, seed=seed, force=force
         )  # fmt: skip
     raise UsageError(f"target {target!r} is not known; there are cpu, cuda:N and replay")
+
+
+def _need(target: str, *packages: str) -> None:
+    """Raises CalibrationError where a package is not installed that runs the primitives."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise CalibrationError(
+                f"target {target}: calibrating it needs {package}, not installed here: "
+                f"pip install 'energy-opt[{_EXTRAS[package]}]'; a table of measurements (--from-table) needs nothing"
+            )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from energy_opt.errors import EnergyOptError, ModelError, UsageError
+from energy_opt.errors import EnergyOptError, UsageError
 from energy_opt.frontend import load
 from energy_opt.ir.dims import evaluate
 from energy_opt.ir.graph import Graph, bind
@@ -203,8 +203,6 @@ def _followed(follow: Any) -> tuple[Graph | None, str]:
         return follow(), ""
     except UsageError:
         raise
-    except ModelError as error:
-        return None, str(error)
     except EnergyOptError as error:
         return None, str(error)
 
