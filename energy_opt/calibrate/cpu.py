@@ -13,7 +13,6 @@ import contextlib
 import functools
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,10 +33,9 @@ POINTS = 3500
 """Primitives drawn. More shapes tell more than more visits to each."""
 
 PASSES = 5
-POOL_MEGABYTES = 512
+POOL_MEGABYTES = 128
 """Operands are cut from this much random memory: several times a core's caches, as a model's weights are."""
 
-_REPEATS = 15
 LOADED = 0.10
 """Above this share of the processors taken by others, times would be theirs as much as ours."""
 
@@ -128,7 +126,7 @@ class CpuBackend:
 
     def __init__(self, *, seed: int = 0, threads: int | None = None, meter: Any = None) -> None:
         self.threads = threads or torch.get_num_threads()
-        self._meter = meter
+        self._meter, self._seed = meter, seed
         self._pool = Pool(POOL_MEGABYTES, seed)
         self._stack = contextlib.ExitStack()
         self._stack.enter_context(pinned(self.threads))
@@ -185,13 +183,14 @@ class CpuBackend:
         positional, named = prepared.second
         for tensor in prepared.produced[0]:
             tensor.mul_(1.0)
-        before = _called(function, prepared.first)
+        # Its result is given back at once: in a model too, a result goes to memory that was in use just before.
+        _called(function, prepared.first)
         for tensor in prepared.produced[1][:1]:
             tensor.mul_(1.0)  # as the operator before would leave it
         start = clock()
         made = function(*positional, **named)
         seconds = clock() - start
-        del made, before
+        del made
         return seconds
 
     def host(self) -> HostCost | None:
@@ -202,11 +201,12 @@ class CpuBackend:
     def _in_model(self) -> InModel:
         def alone(primitive: Primitive) -> float:
             prepared = self.prepare(primitive, 0)
-            found = statistics.median(self.alone_s(prepared) for _ in range(_REPEATS))
-            prepared.close()
-            return found
+            try:
+                return self.alone_s(prepared)
+            finally:
+                prepared.close()
 
-        return in_model(alone)
+        return in_model(alone, self._seed)
 
     def idle(self) -> Idle:
         """Nothing: what an idle CPU draws is its profile's to say, unless a meter reads it."""

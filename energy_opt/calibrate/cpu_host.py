@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +22,8 @@ from energy_opt.calibrate.primitives import Primitive
 from energy_opt.estimators.runtime import HostCost
 from energy_opt.frontend import load
 
-_REPEATS = 40
+_ROUNDS = 12
+_RUNS = 3
 
 
 class _Block(nn.Module):  # type: ignore[misc]
@@ -91,36 +91,66 @@ class InModel:
         )
 
 
-def in_model(alone: Callable[[Primitive], float]) -> InModel:
-    """What networks of several sizes take, as far as `alone`, the seconds of one operator, does not explain it."""
-    equations, views = [], []
-    for module, x in _networks():
-        counts: Counter[str] = Counter()
-        primitives: dict[str, Primitive] = {}
-        graph = load(module, (x,), dynamic=False)
-        for primitive in primitives_of(graph, [{}], distinct=False).primitives:
-            counts[primitive.key] += 1
-            primitives[primitive.key] = primitive
-        own = {key: alone(primitive) for key, primitive in primitives.items()}
-        whole = _loop(module, x)
-        conv = sum(own[key] * counts[key] for key, p in primitives.items() if p.row.kind == CONV)
-        rest = sum(own[key] * count for key, count in counts.items()) - conv
-        equations.append((rest / whole, conv / whole, counts.total() / whole))
-        views += [own[key] for key, p in primitives.items() if not p.row.kernels]
-    design = np.array(equations)
+def in_model(alone: Callable[[Primitive], float], seed: int = 0) -> InModel:
+    """What networks of several sizes take, as far as `alone`, the seconds of one operator, does not explain it.
+
+    Operators are visited in shuffled rounds, and networks run between the rounds, so that both meet the same moods of
+    the machine and neither finds its operands where it left them.
+    """
+    networks = [_Network(module, x) for module, x in _networks()]
+    primitives = {key: p for network in networks for key, p in network.primitives.items()}
+    times: dict[str, list[float]] = {key: [] for key in primitives}
+    order = np.random.default_rng(seed)
+    for _ in range(_ROUNDS):
+        for key in order.permutation(list(primitives)):
+            times[key].append(alone(primitives[key]))
+        for network in networks:
+            network.run()
+    own = {key: statistics.median(found) for key, found in times.items()}
+    design = np.array([network.equation(own) for network in networks])
     size = np.sqrt(np.mean(design**2, axis=0))  # counts and seconds differ by orders of magnitude
     slower, conv_slower, gap_s = nnls(design / size, np.ones(len(design)))[0] / size
     factors = {"": float(np.clip(slower, *BOUNDS)), CONV: float(np.clip(conv_slower, *BOUNDS))}
+    views = [own[key] for key, primitive in primitives.items() if not primitive.row.kernels]
     return InModel(factors, float(gap_s), statistics.median(views))
+
+
+class _Network:
+    """A network with its operators, how often it calls each, and what it took."""
+
+    def __init__(self, module: nn.Module, x: torch.Tensor) -> None:
+        self._module, self._x = module.eval(), x
+        self._counts: Counter[str] = Counter()
+        self._times: list[float] = []
+        self.primitives: dict[str, Primitive] = {}
+        graph = load(module, (x,), dynamic=False)
+        for primitive in primitives_of(graph, [{}], distinct=False).primitives:
+            self._counts[primitive.key] += 1
+            self.primitives[primitive.key] = primitive
+
+    def run(self) -> None:
+        """Run it, once to be under way and then for the clock."""
+        self._module(self._x)
+        for _ in range(_RUNS):
+            start = time.perf_counter()
+            self._module(self._x)
+            self._times.append(time.perf_counter() - start)
+
+    def equation(self, own: Mapping[str, float]) -> tuple[float, float, float]:
+        """Seconds of its operators, of those that convolve, and their number, all per second that it took."""
+        whole = statistics.median(self._times)
+        parts = {key: own[key] * count for key, count in self._counts.items()}
+        conv = sum(parts[key] for key, p in self.primitives.items() if p.row.kind == CONV)
+        return (sum(parts.values()) - conv) / whole, conv / whole, self._counts.total() / whole
 
 
 CONV = "conv"
 BOUNDS = (1.0, 1.2)
-"""More than this is no steady state but somebody else's work."""
+"""Factors beyond these are no steady state but somebody else's work."""
 
 
 def _networks() -> list[tuple[nn.Module, torch.Tensor]]:
-    made: list[tuple[nn.Module, torch.Tensor]] = [
+    return [
         (nn.Sequential(*(_Block(32) for _ in range(4))), torch.randn(1, 8, 32)),
         (nn.Sequential(*(_Block(384) for _ in range(4))), torch.randn(1, 100, 384)),
         (nn.Sequential(*(_Block(768) for _ in range(3))), torch.randn(2, 64, 768)),
@@ -128,15 +158,3 @@ def _networks() -> list[tuple[nn.Module, torch.Tensor]]:
         (nn.Sequential(*(_Residual(64) for _ in range(4))), torch.randn(1, 64, 56, 56)),
         (nn.Sequential(*(_Residual(256) for _ in range(4))), torch.randn(1, 256, 14, 14)),
     ]
-    for module, _ in made:
-        module.eval()
-    return made
-
-
-def _loop(module: Any, x: torch.Tensor) -> float:
-    times = []
-    for _ in range(_REPEATS):
-        start = time.perf_counter()
-        module(x)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)

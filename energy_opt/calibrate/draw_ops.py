@@ -153,7 +153,7 @@ def conv(s: Sizes) -> Primitive:
     """A convolution over few or many channels."""
     shape = s.image()
     kernel = s.pick(3, 3, 3, 5)
-    out = shape[1] if s.chance(0.6) else s.width(16, 1024)
+    out = shape[1] if s.chance(0.6) else s.channels(16, 1024)
     return _conv2d(s, shape, out, kernel, s.pick(1, 1, 1, 2), 1, kernel // 2)
 
 
@@ -161,7 +161,7 @@ def pointwise(s: Sizes) -> Primitive:
     """A 1x1 convolution: widening, narrowing, or between stages."""
     shape = s.image()
     out = s.pick(
-        shape[1] * s.pick(1, 2, 4, 6), max(8, shape[1] // s.pick(2, 4, 6)), s.width(16, 2048)
+        shape[1] * s.pick(1, 2, 4, 6), max(8, shape[1] // s.pick(2, 4, 6)), s.channels(16, 2048)
     )
     return _conv2d(s, shape, out, 1, s.pick(1, 1, 1, 1, 2), 1, 0)
 
