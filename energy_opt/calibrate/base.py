@@ -67,6 +67,7 @@ def _gpu(facts: Mapping[str, Any], samples: Sequence[Samples]) -> Device:
     assumed = "peaks, bandwidth: the best rates seen while calibrating"
     return Device.model_validate(
         {
+            "schema": "energy-opt/device/1",
             "name": re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "gpu",
             "label": name,
             "kind": "gpu",

@@ -27,6 +27,9 @@ OWN_POINTS = 10
 OWN_GROUPS = 4
 """... and from this many shapes on, since an error can only be told by leaving shapes out."""
 
+SURER = 1.5
+"""An operator's own error on shapes left out is this many times the pooled fit's, which saw them, or it is kept."""
+
 ENERGY_POINTS = 8
 """Metered points that an energy fit needs: each takes seconds, so there are fewer of them."""
 
@@ -101,7 +104,7 @@ def _pooled_is_surer(fits: Sequence[Fitted], own: Samples, time: FittedTime, chi
     if len(pooled) != 1 or pooled[0].time is None:  # none, or by regime
         return False
     off = np.abs(seconds(pooled[0].time, own.work, chip) / own.latency_s - 1.0)
-    return float(np.mean(off)) <= time.errors.mape
+    return SURER * float(np.mean(off)) < time.errors.mape
 
 
 @dataclass(frozen=True)
