@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from energy_opt import __version__, units
+from energy_opt.measure.runners.target import processors
 
 Level = Literal["ok", "absent", "note", "broken"]
 
@@ -107,13 +108,14 @@ def onnxruntime() -> list[Finding]:
 
 def host() -> Finding:
     """The machine's processors and memory."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
         memory = units.nbytes(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, OSError, ValueError):
         memory = units.UNKNOWN
     return Finding(
-        "ok", "host", f"{cores} processors, {memory} of memory; predictions need no more than that"
+        "ok",
+        "host",
+        f"{processors()} processors, {memory} of memory; predictions need no more than that",
     )
 
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def one_line(error: BaseException, most: int = 300) -> str:
+    """What somebody else's error says, in one line of at most so many characters, without a full stop."""
+    return " ".join(str(error).split())[:most].rstrip(".")
+
+
 class EnergyOptError(Exception):
     """An error with a message for people; the command line prints it and exits with `exit_code`."""
 

@@ -14,7 +14,7 @@ import torch
 from energy_opt.calibrate.backend import Unrunnable
 from energy_opt.calibrate.primitives import Primitive, TensorSpec, torch_name
 from energy_opt.calibrate.random_tensors import bound, contiguous, dtype_of
-from energy_opt.errors import DimError
+from energy_opt.errors import DimError, one_line
 from energy_opt.ir.dims import evaluate
 from energy_opt.ir.graph import Graph
 from energy_opt.ir.symbolic import dim_of, parsed
@@ -85,7 +85,7 @@ class _Reading:
                 primitive = self._primitive(node)
                 self._follow(node, primitive)
             except (Unrunnable, DimError, ValueError) as error:
-                drawn.left_out[name] = " ".join(str(error).split())[:200]
+                drawn.left_out[name] = one_line(error, 200)
                 continue
             if node in self._graph.folded or (distinct and primitive.key in seen):
                 continue

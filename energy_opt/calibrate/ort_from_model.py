@@ -13,7 +13,7 @@ from energy_opt.calibrate.backend import Unrunnable
 from energy_opt.calibrate.draw import CPU, Means
 from energy_opt.calibrate.ort_primitives import RUNTIME, Node, OnnxPrimitive
 from energy_opt.calibrate.primitives import Role, TensorSpec, torch_name
-from energy_opt.errors import CalibrationError, DimError
+from energy_opt.errors import CalibrationError, DimError, one_line
 from energy_opt.estimators.runtime import Runtime
 from energy_opt.ir import shapes
 from energy_opt.ir.dims import evaluate
@@ -89,7 +89,7 @@ class _Reading:
                     found.append(primitive)
             except (Unrunnable, CalibrationError, DimError, ValueError) as error:
                 name = "+".join(node.op_type for node in nodes)
-                self._left_out[name] = " ".join(str(error).split())[:200]
+                self._left_out[name] = one_line(error, 200)
         return found
 
     def _primitive(self, nodes: Sequence[onnx_ir.Node]) -> OnnxPrimitive:

@@ -10,7 +10,7 @@ import onnx
 import onnx_ir
 from onnx_ir.passes.common import InlinePass
 
-from energy_opt.errors import EnergyOptError, ModelError
+from energy_opt.errors import EnergyOptError, ModelError, one_line
 from energy_opt.frontend.check import checked
 from energy_opt.frontend.control import assign_trips, name_unknown_dims
 from energy_opt.frontend.experts import share_tokens
@@ -64,7 +64,7 @@ def load_proto(
         root: BaseException = error
         while root.__cause__ is not None:
             root = root.__cause__
-        text = " ".join(str(root).split())[:300]
+        text = one_line(root)
         raise ModelError(
             f"{source}: the graph cannot be understood: {text or type(root).__name__}"
         ) from error

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from energy_opt.errors import EnergyOptError, ModelError, UsageError
+from energy_opt.errors import EnergyOptError, ModelError, UsageError, one_line
 from energy_opt.frontend.huggingface.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def _failed(error: BaseException, doing: str) -> ModelError:
         place = f" at {_short(own[-1].filename)}:{own[-1].lineno}: {own[-1].line}"
     else:
         place = ""
-    said = " ".join(str(error).split())[:300]
+    said = one_line(error)
     return ModelError(f"{doing} failed{place}: {type(error).__name__}{': ' if said else ''}{said}")
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from energy_opt.errors import EnergyOptError, ModelError, UsageError
+from energy_opt.errors import EnergyOptError, ModelError, UsageError, one_line
 
 # Where a config does not name its class, the first of these that has the architecture is taken. The head is part of
 # what a model is for (generating, detecting, classifying images); an encoder of text has no head of its own.
@@ -140,7 +140,7 @@ def build(config: Any, source: str, *, changed: bool = False) -> Any:
         raise
     except Exception as error:
         # Hundreds of architectures, and sizes from a person or a file: whatever a layer stumbles over, those are why.
-        said = " ".join(str(error).split())[:400].rstrip(".")
+        said = one_line(error, 400)
         if isinstance(error, (ZeroDivisionError, KeyError)):
             zero = isinstance(error, ZeroDivisionError)
             said = "a size or a number of heads is 0" if zero else f"there is no {said}"

@@ -23,7 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from energy_opt.errors import ModelError
+from energy_opt.errors import ModelError, one_line
 
 _FVCORE_MATRIX = frozenset("addmm bmm conv einsum linear matmul mm".split())
 """Operators that fvcore counts in multiply-adds; what else it counts are FLOPs of norms, pooling and resizing."""
@@ -241,7 +241,7 @@ def _guarded(run: Callable[[], Count], count: Count) -> Count:
     try:
         return run()
     except Exception as error:  # noqa: BLE001 - whatever another tool does to a module is a finding, not our failure
-        said = " ".join(str(error).split())[:200].rstrip(".") or "no message"
+        said = one_line(error, 200) or "no message"
         return Count(count.name, count.label, count.unit, failed=f"{type(error).__name__}: {said}")
     finally:
         logging.disable(before)

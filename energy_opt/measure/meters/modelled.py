@@ -11,6 +11,7 @@ from typing import Literal
 from energy_opt.errors import MeterError
 from energy_opt.measure.meters.clock import Clock, SystemClock
 from energy_opt.measure.meters.meter import Boundary, Meter, Quality, Window
+from energy_opt.measure.runners.target import processors
 
 ERROR = 0.35
 """How far the straight line may be off: families of one generation differ by this much at equal load (SPECpower)."""
@@ -46,7 +47,7 @@ class ModelledMeter(Meter):
                 f"meter modelled: idle {idle_w} W and most {most_w} W; give 0 <= idle <= most, in W, for all cores"
             )
         self.idle_w, self.most_w = idle_w, most_w
-        self.cores = cores or _cores()
+        self.cores = cores or processors()
         self.boundary = boundary
         self.clock = clock or SystemClock()
         self.least_window_s = least_window_s
@@ -70,10 +71,6 @@ class ModelledMeter(Meter):
             ERROR, "modelled", 2,
             (f"not measured: {self.idle_w:.4g} to {self.most_w:.4g} W by the time of the {self._of}",),
         )  # fmt: skip
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _host_busy_s() -> float:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from energy_opt.errors import ModelError, UsageError
+from energy_opt.errors import ModelError, UsageError, one_line
 from energy_opt.measure.runners.target import Target
 from energy_opt.measure.runners.weights import runnable
 
@@ -81,7 +81,7 @@ class OrtRunner:
             return self._session.run(None, self.feeds)
         except Exception as error:
             # ONNX Runtime's errors share no base class but Exception.
-            raise ModelError(f"{self.source}: ONNX Runtime failed: {_said(error)}") from error
+            raise ModelError(f"{self.source}: ONNX Runtime failed: {one_line(error)}") from error
 
     def wait(self) -> None:
         """Return at once: a run of a session has ended when it returns."""
@@ -126,7 +126,7 @@ class OrtRunner:
         except Exception as error:
             # See `run`.
             raise ModelError(
-                f"{self.source}: ONNX Runtime {onnxruntime.__version__} cannot load it: {_said(error)}"
+                f"{self.source}: ONNX Runtime {onnxruntime.__version__} cannot load it: {one_line(error)}"
             ) from error
 
     def _check_feeds(self) -> None:
@@ -208,7 +208,3 @@ def _providers(target: Target) -> list[Any]:
             "pip uninstall onnxruntime && pip install onnxruntime-gpu"
         )
     return [("CUDAExecutionProvider", {"device_id": target.index}), "CPUExecutionProvider"]
-
-
-def _said(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300].rstrip(".")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from energy_opt.errors import ModelError
+from energy_opt.errors import ModelError, one_line
 from energy_opt.measure.runners.target import Target
 
 _STD = 0.02
@@ -133,7 +133,7 @@ def failing(doing: str) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise ModelError(f"{doing}: does not fit in the GPU's memory: {_said(error)}") from error
+        raise ModelError(f"{doing}: does not fit in the GPU's memory: {one_line(error)}") from error
     except MemoryError as error:
         raise ModelError(f"{doing}: does not fit in this machine's memory") from error
     except ModelError:
@@ -143,10 +143,6 @@ def failing(doing: str) -> Iterator[None]:
         short = "not enough memory" in str(error) or "DefaultCPUAllocator" in str(error)
         why = "does not fit in this machine's memory" if short else f"{type(error).__name__}"
         raise ModelError(
-            f"{doing}: {why}: {_said(error)}; give inputs that it runs on with --inputs FILE.npz, "
+            f"{doing}: {why}: {one_line(error)}; give inputs that it runs on with --inputs FILE.npz, "
             "or (module, inputs) in Python"
         ) from error
-
-
-def _said(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300].rstrip(".")

@@ -67,6 +67,11 @@ def find(name: str) -> Target:
     return _cuda(int(match.group(1) or 0))
 
 
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _cuda(index: int) -> Target:
     import importlib.util
 
@@ -98,13 +103,12 @@ def _cuda(index: int) -> Target:
 def _cpu(proc: Path) -> Target:
     facts = _cpuinfo(proc / "cpuinfo")
     memory = _meminfo(proc / "meminfo")
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     label = facts.get("model name") or platform.processor() or platform.machine() or "CPU"
     return Target(
         "cpu",
         "cpu",
         " ".join(label.split()),
-        processors=threads,
+        processors=processors(),
         total_bytes=memory.get("MemTotal"),
         free_bytes=memory.get("MemAvailable"),
         family=_int(facts.get("cpu family")),
