@@ -9,12 +9,13 @@ how long each took, cold and among others. docs/estimators.md has the figures.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import platform
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ import onnxruntime
 from energy_opt.calibrate.backend import NO_IDLE, PLAIN, Idle, Setting, Timing, Unrunnable
 from energy_opt.calibrate.draw import CPU, Sizes
 from energy_opt.calibrate.ort_draw import draw
-from energy_opt.calibrate.ort_models import Composite, RandomMemory, composite, kernel_times
+from energy_opt.calibrate.ort_host import host_cost, profiling
+from energy_opt.calibrate.ort_models import Composite, RandomMemory, composite
 from energy_opt.calibrate.ort_primitives import RUNTIME, OnnxPrimitive, one
+from energy_opt.calibrate.ort_profile import Profiling, kernel_times
 from energy_opt.calibrate.schedule import Point, Schedule, schedule
 from energy_opt.estimators.runtime import HostCost
 
@@ -34,7 +37,7 @@ POINTS = 2400
 TOGETHER = 40
 """Primitives in one session."""
 
-TOGETHER_BYTES = 768e6
+TOGETHER_BYTES = 160e6
 TOGETHER_FLOPS = 60e9
 """... of which all operands and products together are no more than these."""
 
@@ -192,27 +195,35 @@ class OrtBackend:
         return found
 
     def _profile(self, made: Composite, count: int) -> list[list[float]]:
-        options = session_options(self._given)
-        options.enable_profiling = True
-        options.profile_file_prefix = str(Path(self._folder.name) / "profile")
-        session = opened(made, options)
-        binding = bound(session, made.feeds)
+        added = self._profiling
+        session, run = self._start(made, str(Path(self._folder.name) / "profile"))
         start_s = time.perf_counter()
         for _ in range(WARM):
-            session.run_with_iobinding(binding)
+            run()
         run_s = (time.perf_counter() - start_s) / WARM
         for _ in range(int(np.clip(SESSION_S / run_s, FEWEST_RUNS, MOST_RUNS))):
-            session.run_with_iobinding(binding)
+            run()
         path = Path(session.end_profiling())
         events = json.loads(path.read_text(encoding="utf-8"))
         path.unlink()
-        return kernel_times(events, count, WARM)
+        return kernel_times(events, count, WARM, added)
+
+    @functools.cached_property
+    def _profiling(self) -> Profiling:
+        return profiling(self._start, Path(self._folder.name))
+
+    def _start(self, made: Composite, profile: str = "") -> tuple[Any, Callable[[], None]]:
+        """A session and what runs it once; with `profile`, the start of a file's name, under the profiler."""
+        options = session_options(self._given)
+        if profile:
+            options.enable_profiling = True
+            options.profile_file_prefix = profile
+        session = opened(made, options)
+        return session, functools.partial(session.run_with_iobinding, bound(session, made.feeds))
 
     def host(self) -> HostCost | None:
-        """What a session takes per run, per kernel and per view, beside the kernels' own time."""
-        from energy_opt.calibrate.ort_host import host_cost
-
-        return host_cost(self._given, Path(self._folder.name))
+        """What a session takes per run and per view, beside the kernels' own time."""
+        return host_cost(self._start)
 
     def idle(self) -> Idle:
         """Nothing: what an idle CPU draws is its profile's to say."""

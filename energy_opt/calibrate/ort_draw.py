@@ -5,12 +5,14 @@ Sizes are drawn as for PyTorch (`draw.Sizes`); operands are those that exporters
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from energy_opt.calibrate.draw import CPU, Means, Shape, Sizes
 from energy_opt.calibrate.ort_primitives import Node, OnnxPrimitive, chain, one
 from energy_opt.calibrate.primitives import TensorSpec
+from energy_opt.errors import CalibrationError
 
 Maker = Callable[[Sizes], OnnxPrimitive]
 
@@ -33,12 +35,20 @@ def draw(
     found: dict[str, OnnxPrimitive] = {}
     for share, make in entries:
         for _ in range(max(1, round(count * share / total))):
-            for _ in range(20):
-                made = make(sizes)
-                if made.nbytes <= means.nbytes and made.row.matmul_flops <= means.flops:
-                    found.setdefault(made.key, made)
-                    break
+            primitive = _within(sizes, make)
+            if primitive is not None:
+                found.setdefault(primitive.key, primitive)
     return list(found.values())
+
+
+def _within(sizes: Sizes, make: Maker) -> OnnxPrimitive | None:
+    """A draw that the means allow and that is one kernel, None where twenty were not."""
+    for _ in range(20):
+        made = make(sizes)
+        with contextlib.suppress(CalibrationError):  # fusions are the passes' to decide
+            if made.nbytes <= sizes.means.nbytes and made.row.matmul_flops <= sizes.means.flops:
+                return made
+    return None
 
 
 # -- products ----------------------------------------------------------------------------------------------------------
@@ -111,6 +121,20 @@ def attention(s: Sizes) -> OnnxPrimitive:
 # -- convolutions ------------------------------------------------------------------------------------------------------
 
 
+def _channels(s: Sizes, count: int) -> int:
+    """So many channels as networks have: mostly multiples of 16, else of 8, seldom neither."""
+    if s.chance(0.1):
+        return count
+    block = 16 if s.chance(0.8) else 8
+    return max(block, block * round(count / block))
+
+
+def _image(s: Sizes) -> Shape:
+    """Batch, channels, height and width of an image's activations."""
+    b, c, height, width = s.image()
+    return b, _channels(s, c), height, width
+
+
 def _conv(
     s: Sizes, shape: Shape, out: int, kernel: int, stride: int, groups: int, pad: int
 ) -> OnnxPrimitive:
@@ -134,29 +158,29 @@ def _conv(
 
 def conv(s: Sizes) -> OnnxPrimitive:
     """Over few or many channels."""
-    shape, kernel = s.image(), s.pick(3, 3, 3, 5)
-    out = shape[1] if s.chance(0.6) else s.width(16, 1024)
+    shape, kernel = _image(s), s.pick(3, 3, 3, 5)
+    out = shape[1] if s.chance(0.6) else _channels(s, s.width(16, 1024))
     return _conv(s, shape, out, kernel, s.pick(1, 1, 1, 2), 1, kernel // 2)
 
 
 def pointwise(s: Sizes) -> OnnxPrimitive:
     """1x1: widening, narrowing, or between stages."""
-    shape = s.image()
+    shape = _image(s)
     out = s.pick(
         shape[1] * s.pick(1, 2, 4, 6), max(8, shape[1] // s.pick(2, 4, 6)), s.width(16, 2048)
     )
-    return _conv(s, shape, out, 1, s.pick(1, 1, 1, 1, 2), 1, 0)
+    return _conv(s, shape, _channels(s, out), 1, s.pick(1, 1, 1, 1, 2), 1, 0)
 
 
 def depthwise(s: Sizes) -> OnnxPrimitive:
     """Each channel by itself."""
-    shape, kernel = s.image(), s.pick(3, 3, 3, 5, 7)
+    shape, kernel = _image(s), s.pick(3, 3, 3, 5, 7)
     return _conv(s, shape, shape[1], kernel, s.pick(1, 1, 1, 2), shape[1], kernel // 2)
 
 
 def grouped(s: Sizes) -> OnnxPrimitive:
     """Within groups of channels."""
-    b, _, height, width = s.image()
+    b, _, height, width = _image(s)
     groups = s.pick(2, 4, 8, 16, 32)
     channels = groups * s.pick(4, 8, 16, 32)
     return _conv(s, (b, channels, height, width), channels, 3, s.pick(1, 1, 2), groups, 1)

@@ -1,97 +1,97 @@
-"""What an ONNX Runtime session takes beside its kernels: per run, per kernel, and per node that only renames memory."""
+"""What an ONNX Runtime session takes beside its kernels, and what profiling adds to them: from chains of nodes."""
 
 from __future__ import annotations
 
 import json
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from energy_opt.calibrate.ort_models import Composite
+from energy_opt.calibrate.ort_profile import Profiling, run_times
 from energy_opt.estimators.runtime import HostCost
 
 _LONG = 60
-"""Nodes, or groups of them, in a chain."""
+"""Nodes in a chain."""
 
 _RUNS = 60
+_SMALL, _SHARED = (8, 16), (128, 256)
+"""Sizes of an activation that one thread computes, and of one that several share."""
+
+Open = Callable[[Composite, str], Any]
+"""Opens a session and says what runs it once; with a prefix for files, under ONNX Runtime's profiler."""
 
 
-def host_cost(threads: int, folder: Path) -> HostCost:
-    """Seconds per run, per kernel and per view.
+def host_cost(start: Open) -> HostCost:
+    """Seconds per run and per view.
 
-    The run is a session of one node that does nothing. A kernel's is what a chain of small ones takes beyond their own
-    profile; a view's is what a Reshape before each adds to the chain.
+    The run is a session of one node that does nothing; a view's is what a Reshape before each kernel adds to a chain. A
+    kernel's launch is part of its time.
     """
-    run_s = _seconds(_chain(0, False), threads)
-    kernels_s = _seconds(_chain(_LONG, False), threads)
-    own_s = _profiled(_chain(_LONG, False), threads, folder)
-    views_s = _seconds(_chain(_LONG, True), threads)
-    launch_s = max(0.0, (kernels_s - run_s - own_s) / _LONG)
+    run_s = _seconds(start, _chain("Sin", _SMALL, 0))
+    kernels_s = _seconds(start, _chain("Sin", _SMALL))
+    views_s = _seconds(start, _chain("Sin", _SMALL, views=True))
     view_s = max(0.0, (views_s - kernels_s) / _LONG)
-    return HostCost(launch_s=launch_s, view_s=view_s, run_s=run_s, overlaps=False)
+    return HostCost(launch_s=0.0, view_s=view_s, run_s=run_s, overlaps=False)
 
 
-def _chain(length: int, views: bool) -> Composite:
-    """Additions one after another, with a view before each where asked."""
+def profiling(start: Open, folder: Path) -> Profiling:
+    """Seconds that profiling adds to a kernel on one thread and on several: chains with it less the same without."""
+    found = []
+    for op, shape in (("Sin", _SMALL), ("Softmax", _SHARED)):
+        made = _chain(op, shape)
+        bare_s = _seconds(start, made) - _seconds(start, _chain(op, shape, 0))
+        found.append(max(0.0, (_profiled(start, made, folder) - bare_s) / _LONG))
+    return Profiling(*found)
+
+
+def _chain(
+    op: str, shape: tuple[int, int], length: int = _LONG, *, views: bool = False
+) -> Composite:
+    """Nodes one after another, with a view before each where asked."""
     nodes = [helper.make_node("Identity", ["x"], ["y0"], name="first")]
     for number in range(length):
-        x, own = f"y{number}", f"_{number}"
+        x = f"y{number}"
         if views:
-            nodes += [
-                helper.make_node("Reshape", [x, "flat" if number % 2 else "square"], [f"r{own}"])
-            ]
-            x = f"r{own}"
-        nodes.append(helper.make_node("Sin", [x], [f"y{number + 1}"], name=f"k{number}"))
-    constants = {"flat": np.array([-1, 128]), "square": np.array([-1, 8, 16])}
+            target = "flat" if number % 2 else "square"
+            nodes.append(helper.make_node("Reshape", [x, target], [f"r{number}"]))
+            x = f"r{number}"
+        nodes.append(helper.make_node(op, [x], [f"y{number + 1}"], name=f"k{number}"))
+    targets = {"flat": np.array([-1, shape[0] * shape[1]]), "square": np.array([-1, *shape])}
     graph = helper.make_graph(
         nodes,
         "chain",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 8, 16])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", *shape])],
         [helper.make_tensor_value_info(f"y{length}", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()]
-        if views
-        else [],
+        [numpy_helper.from_array(array, name) for name, array in targets.items()] if views else [],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    fed = np.random.default_rng(0).standard_normal((1, 8, 16), np.float32)
+    fed = np.random.default_rng(0).standard_normal((1, *shape), np.float32)
     return Composite(model.SerializeToString(), {"x": fed}, {})
 
 
-def _seconds(made: Composite, threads: int) -> float:
+def _seconds(start: Open, made: Composite) -> float:
     """Median seconds of a run."""
-    from energy_opt.calibrate.ort import bound, opened, session_options
-
-    session = opened(made, session_options(threads))
-    binding = bound(session, made.feeds)
+    _, run = start(made, "")
     times = []
     for _ in range(_RUNS):
-        start = time.perf_counter()
-        session.run_with_iobinding(binding)
-        times.append(time.perf_counter() - start)
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
     return statistics.median(times)
 
 
-def _profiled(made: Composite, threads: int, folder: Path) -> float:
+def _profiled(start: Open, made: Composite, folder: Path) -> float:
     """Median over runs of the seconds of all kernels, as the profile has them."""
-    from energy_opt.calibrate.ort import bound, opened, session_options
-
-    options = session_options(threads)
-    options.enable_profiling = True
-    options.profile_file_prefix = str(folder / "host")
-    session = opened(made, options)
-    binding = bound(session, made.feeds)
+    session, run = start(made, str(folder / "host"))
     for _ in range(_RUNS):
-        session.run_with_iobinding(binding)
+        run()
     path = Path(session.end_profiling())
-    sums, total = [], 0.0
-    for event in json.loads(path.read_text(encoding="utf-8")):
-        if event["name"] == "SequentialExecutor::Execute":
-            sums.append(total)
-            total = 0.0
-        elif event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            total += (event["dur"] + 0.5) * 1e-6
+    events = json.loads(path.read_text(encoding="utf-8"))
     path.unlink()
-    return statistics.median(sums)
+    return statistics.median(run_times(events))

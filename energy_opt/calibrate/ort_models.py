@@ -1,4 +1,4 @@
-"""A model of many primitives side by side, and ONNX Runtime's own profile of it taken apart by primitive.
+"""A model of many primitives side by side.
 
 Each primitive reads activations that an operator before it has just written, and weights that nothing has touched since
 the run before: as in a user's model. Results are read by one node each, so that memory is used again as there.
@@ -6,9 +6,7 @@ the run before: as in a user's model. Results are read by one node each, so that
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,13 +25,6 @@ _POSITIVE = frozenset({"Sqrt", "Log", "Pow", "Reciprocal"})
 
 _MADE = frozenset({"float32", "float64", "int32", "int64", "int8"})
 """Types whose activations a node before can write."""
-
-_READER = re.compile(r"^out(\d+)\.")
-_MAKER = re.compile(r"^in(\d+)\.")
-_LAYOUT = frozenset({"ReorderInput", "ReorderOutput"})
-"""What ONNX Runtime puts around convolutions: in a model they stand at the ends of a run of convolutions."""
-
-_SUFFIX = "_kernel_time"
 
 
 @dataclass
@@ -168,35 +159,3 @@ def _read(parts: _Parts, number: int, place: int, name: str, spec: TensorSpec) -
     parts.nodes.extend(nodes)
     kind = int(dtype_of(spec))
     parts.outputs.append(helper.make_tensor_value_info(out, kind, [min(spec.numel, 1)]))
-
-
-def kernel_times(events: Iterable[Mapping[str, Any]], count: int, skip: int) -> list[list[float]]:
-    """Seconds of each of `count` primitives in every run after the first `skip`, from a profile's events.
-
-    Nodes run primitive after primitive, and fused ones lose their names: what runs before a primitive's last reader and
-    is no writer of its operands is the primitive. One whose nodes ONNX Runtime ran elsewhere has no times.
-    """
-    runs: list[dict[int, float]] = []
-    current: dict[int, float] = defaultdict(float)
-    pending_us = 0.0
-    last: int | None = None
-    for event in events:
-        name = str(event.get("name", ""))
-        if name == "SequentialExecutor::Execute":
-            runs.append(dict(current))
-            current, pending_us, last = defaultdict(float), 0.0, None
-        if event.get("cat") != "Node" or not name.endswith(_SUFFIX):
-            continue
-        name = name.removesuffix(_SUFFIX)
-        op = (event.get("args") or {}).get("op_name")
-        if found := _READER.match(name):
-            number = int(found[1])
-            if pending_us or number != last:
-                current[number] += pending_us
-            pending_us, last = 0.0, number
-        elif not _MAKER.match(name) and op not in _LAYOUT:
-            # Durations are whole microseconds, cut off.
-            pending_us += float(event.get("dur", 0)) + 0.5
-    return [
-        [run[number] * 1e-6 for run in runs[skip:] if run.get(number)] for number in range(count)
-    ]
