@@ -47,7 +47,7 @@ CAPPED_MENU = {"matmul": ("tiles-capped", "tiles-small-capped"), "conv": ("winog
 
 
 def chip_of(device: Device, dtype: str) -> Chip:
-    """The facts of the device that forms work with, for arithmetic in the type."""
+    """`Device.chip` with the share of the peak that the power limit sustains; which forms are tried goes by it."""
     peak, energy = device.peak(dtype), device.coefficients().energy
     flop_j = energy.flop_j.get(device.arithmetic(dtype), 0.0)
     sustained = (energy.cap_w - energy.base_w) / (flop_j * peak) if flop_j else 1.0
