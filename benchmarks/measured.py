@@ -195,8 +195,8 @@ def _neusight(path: Path) -> Iterator[Group]:
                 images=b,
                 rows=out,
                 columns=out,
-                taps=r * r,
-                stride=stride * stride,
+                inputs=hw * hw,
+                side=r,
             )
             kind, weights = "conv", (cin, cout, r, stride)
         elif op in _ELEMENTWISE:

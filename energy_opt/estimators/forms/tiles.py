@@ -108,7 +108,15 @@ class Rate:
         Source: NVIDIA, "Matrix Multiplication Background User's Guide", section 5 (tile and wave quantisation).
         """
         # All tiles and splits at once, along a first axis.
-        axes = max(np.ndim(x) for x in (b, m, n, k, self.flops_per_s, self.weight, self.depth))
+        known = (
+            self.flops_per_s,
+            self.weight,
+            self.edge,
+            self.depth,
+            self.serial_s,
+            self.partial_s,
+        )
+        axes = max(np.ndim(value) for value in (b, m, n, k, *known))
         choices = np.array([(*tile, split) for split in splits for tile in menu], dtype=np.float64)
         tile_m, tile_n, split = choices.T.reshape(3, -1, *(1,) * axes)
         waves = np.ceil(m / tile_m) * np.ceil(n / tile_n) * (b * split / self.units)
@@ -154,24 +162,25 @@ class Tiles:
         self._menu, self._wide, self._scaled, self._capped = menu, wide, scaled, capped
 
     def parts(self, work: RowWork, chip: Chip, at: At) -> Parts:
-        """Seconds of one execution of the work; it needs the problem sizes m, n and k."""
-        sizes = work.sizes
-        b, m, n, k = sizes.get("b", 1.0), sizes["m"], sizes["n"], sizes["k"]
+        """Seconds of one execution of the work; without the problem sizes m, n and k no tile is told from another."""
         start: Value = at["start_s"]
-        rate = rate_of(chip, at)
-        compute = rate.quickest(b, m, n, k, self._menu, SPLITS if self._wide else (1,))
-        if self._wide:
-            compute = compute * _far(work, chip, at)
+        rate, sizes = rate_of(chip, at), work.sizes
         # Sizes that cover less than the row's work (a fused row) must not hide the rest.
-        compute = np.maximum(compute, work.matmul_flops / rate.flops_per_s)
+        compute = work.matmul_flops / rate.flops_per_s
+        if self.needs <= sizes.keys():
+            b, m, n, k = sizes.get("b", 1.0), sizes["m"], sizes["n"], sizes["k"]
+            tiled = rate.quickest(b, m, n, k, self._menu, SPLITS if self._wide else (1,))
+            compute = np.maximum(compute, tiled * _far(work, chip, at) if self._wide else tiled)
+            if self._scaled:
+                # The activations are read in two bytes each and written in one.
+                moved_s = 3.0 * b * m * k / (chip.bandwidth * at["scaling"])
+                start = start + m * at["row_s"] + moved_s
+        compute = compute + work.other_flops / chip.vector
         if self._capped:
             compute = throttled(compute, at)
         memory = work.bytes / (chip.bandwidth * at["memory"])
         if self._wide:
             memory = _cached(memory, work, chip, at)
-        if self._scaled:
-            # The activations are read in two bytes each and written in one.
-            start = start + m * at["row_s"] + 3.0 * b * m * k / (chip.bandwidth * at["scaling"])
         return Parts(start + p_norm(compute, memory, at["norm"]), compute, memory, start)
 
 
@@ -194,9 +203,10 @@ def _far(work: RowWork, chip: Chip, at: At) -> Value:
     """How much slower a product is whose rows and columns in flight, each k long, exceed the reach."""
     m, n, k = work.sizes["m"], work.sizes["n"], work.sizes["k"]
     rows = np.minimum(m, chip.units * 128.0)
-    columns = np.minimum(n, chip.units * 128.0 * 128.0 / rows)
+    columns = np.minimum(n, chip.units * 128.0 * 128.0 / np.maximum(rows, 1.0))
     # Bytes of an element from the row's own traffic: the form is told no type.
-    size = work.bytes / (work.sizes.get("b", 1.0) * (m * k + n * k + m * n))
+    elements = work.sizes.get("b", 1.0) * (m * k + n * k + m * n)
+    size = work.bytes / np.maximum(elements, 1.0)
     over = ((rows + columns) * k * size / at["reach"]) ** 2
     return 1.0 + at["far"] * over / (1.0 + over)
 

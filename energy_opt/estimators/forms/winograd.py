@@ -26,6 +26,7 @@ from energy_opt.ir.dims import Value
 _DIRECT = ((128, 32), (128, 64), (128, 128))
 _PRODUCTS = ((64, 64), (64, 128), (128, 64), (128, 128))
 _FUSED = ((32, 32), (64, 32))
+_PLANE = ("images", "rows", "columns", "inputs", "side")
 
 FEWER = 4.0
 """How many times fewer products F(4x4, 3x3) takes than the convolution it stands for: 36 for 16 * 9.
@@ -37,7 +38,8 @@ Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVP
 class Winograd:
     """The quickest of three: direct; F(2x2, 3x3) in one kernel; F(4x4, 3x3) as 36 products between two transforms.
 
-    The latter two where the sizes say 9 taps, stride 1 and one group. Their FLOPs are fewer than the row's.
+    The latter two where the sizes say a side of 3, one group, and as many inputs as a stride of 1 has. Their FLOPs are
+    fewer than the row's.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset("mnk")
@@ -57,17 +59,20 @@ class Winograd:
         self.parameters = self._own + (CAP if capped else ())
 
     def parts(self, work: RowWork, chip: Chip, at: At) -> Parts:
-        """Seconds of one execution of the work; it needs the sizes m, n, k, and images, rows, columns, taps, stride."""
+        """Seconds of one execution of the work; the sizes say which ways there are."""
         sizes = work.sizes
-        b, m, n, k = sizes.get("b", 1.0), sizes["m"], sizes["n"], sizes["k"]
         rate = rate_of(chip, at, "direct", "direct_edge")
-        compute = self._throttled(rate.quickest(b, m, n, k, _DIRECT), at)
+        compute = work.matmul_flops / rate.flops_per_s
+        if self.needs <= sizes.keys():
+            product = (sizes.get("b", 1.0), sizes["m"], sizes["n"], sizes["k"])
+            compute = np.maximum(compute, rate.quickest(*product, _DIRECT))
+        compute = self._throttled(compute + work.other_flops / chip.vector, at)
         memory = work.bytes / (chip.bandwidth * at["memory"])
         direct = p_norm(compute, memory, at["norm"])
         if not np.any(_suits(work)):
             return Parts(at["start_s"] + direct, compute, memory, at["start_s"])
-        channels = k / sizes["taps"]
-        weights_s = 4.0 * channels * n / (chip.bandwidth * at["prepare"])
+        channels = sizes["k"] / 9.0
+        weights_s = 4.0 * channels * sizes["n"] / (chip.bandwidth * at["prepare"])
         fused = self._fused(work, chip, at, channels) + 25.0 * weights_s
         products, traffic = self._products(work, chip, at, channels)
         unfused = p_norm(products, traffic, at["norm"]) + at["transforms_s"] + 45.0 * weights_s
@@ -106,9 +111,11 @@ def _places(work: RowWork, side: int) -> Value:
 
 
 def _suits(work: RowWork) -> Any:
-    """Where Winograd's transforms apply: 3 by 3, not strided, not grouped, over a plane."""
+    """Where Winograd's transforms apply: 3 by 3 over a plane, one group, no more inputs than a stride of 1 has."""
     sizes = work.sizes
-    if "taps" not in sizes:
+    if not sizes.keys() >= {*"mnk", *_PLANE}:
         return False
-    plane = (sizes["rows"] > 1) & (sizes["columns"] > 1)
-    return (sizes["taps"] == 9) & (sizes["stride"] == 1) & (sizes.get("b", 1.0) == 1) & plane
+    rows, columns = sizes["rows"], sizes["columns"]
+    near = sizes["inputs"] <= (rows + 2) * (columns + 2)
+    single = (np.asarray(sizes.get("b", 1.0)) == 1) & (rows > 1) & (columns > 1)
+    return (np.asarray(sizes["side"]) == 3) & single & near

@@ -5,6 +5,8 @@ Padding counts as work: every output position meets the whole kernel.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from energy_opt.ir.dims import Dim, product, total
 from energy_opt.ir.op import Op, Work
 from energy_opt.ir.rules.arguments import given, integer, result, shape
@@ -22,10 +24,33 @@ from energy_opt.ir.rules.formulas import (
 from energy_opt.ir.rules.registry import rule
 
 
-def convolution(y: tuple[Dim, ...], w: tuple[Dim, ...], group: int, channel_axis: int = 1) -> Work:
-    """Work of a convolution with weights w[Cout, Cin / group, kernel..] in either order after Cout, giving y."""
-    positions = (*y[:channel_axis], *y[channel_axis:][1:]) if channel_axis > 0 else y[:-1]
-    return matmul(group, product(positions), divide(w[0], group), product(w[1:]))
+def convolution(
+    y: tuple[Dim, ...],
+    w: tuple[Dim, ...],
+    group: int,
+    channel_axis: int = 1,
+    x: tuple[Dim, ...] = (),
+) -> Work:
+    """Work of a convolution with weights w[Cout, Cin / group, kernel..] in either order after Cout, giving y.
+
+    With the input's dims x the sizes also say what plane the kernel slides over: `images`, `rows`, `columns` of the
+    output, `inputs` (places of one image) and `side` of a square kernel, 1 where there is no plane or none such.
+    """
+    positions = _places(y, channel_axis)
+    work = matmul(group, product(positions), divide(w[0], group), product(w[1:]))
+    if not x:
+        return work
+    kernel = w[2:] if group * w[1] == x[channel_axis] else w[1:-1]
+    side = kernel[0] if len(kernel) == 2 and kernel[0] == kernel[1] else 1
+    rows, columns = positions[1:] if len(positions) == 3 else (product(positions[1:]), 1)
+    inputs = product(_places(x, channel_axis)[1:])
+    plane = (("images", positions[0]), ("rows", rows), ("columns", columns))
+    return replace(work, sizes=(*work.sizes, *plane, ("inputs", inputs), ("side", side)))
+
+
+def _places(dims: tuple[Dim, ...], channel_axis: int) -> tuple[Dim, ...]:
+    """The dims without the channels."""
+    return (*dims[:channel_axis], *dims[channel_axis:][1:]) if channel_axis > 0 else dims[:-1]
 
 
 def _channel_axis(op: Op) -> int:
@@ -39,7 +64,8 @@ def _channel_axis(op: Op) -> int:
 )
 def conv(op: Op) -> Work:
     """The product, a bias, an added tensor (the fourth input of fused forms) and an activation."""
-    work = convolution(op.y.dims, shape(op, 1, 2), integer(op, "group", 1), _channel_axis(op))
+    axis, group = _channel_axis(op), integer(op, "group", 1)
+    work = convolution(op.y.dims, shape(op, 1, 2), group, axis, op.x.dims)
     extra = given(op, 2) + given(op, 3) + activation_flops(op.attr("activation"))
     return plus(work, extra * elements(op.y))
 

@@ -42,8 +42,8 @@ def _groups(channels: Dim, per_group: Dim) -> int:
 
 def forward(x: Tensor, w: Dims, y: Tensor) -> Work:
     """x[b, Cin, ..] by w[Cout, Cin / groups, kernel..] giving y[b, Cout, ..]."""
-    groups = _groups(_batched(x, len(w))[1], w[1])
-    return convolution(_batched(y, len(w)), w, groups)
+    dims = _batched(x, len(w))
+    return convolution(_batched(y, len(w)), w, _groups(dims[1], w[1]), x=dims)
 
 
 def backwards(x: Tensor, w: Dims, y: Tensor) -> Work:

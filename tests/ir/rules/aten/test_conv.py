@@ -100,7 +100,10 @@ def test_counts(row: Case) -> None:
 
 def test_sizes_are_those_of_the_implicit_product() -> None:
     work = work_of(op_of(A + "conv2d", "8,64,56,56 128,32,3,3 -> 8,128,56,56"))
-    assert dict(work.sizes) == {"b": 2, "m": 8 * 56 * 56, "n": 64, "k": 32 * 9}
+    product = {"b": 2, "m": 8 * 56 * 56, "n": 64, "k": 32 * 9}
+    # 8 images of 56 by 56, whose 56 * 56 inputs a kernel of 3 by 3 slides over
+    plane = {"images": 8, "rows": 56, "columns": 56, "inputs": 3136, "side": 3}
+    assert dict(work.sizes) == product | plane
     backward = work_of(
         op_of(
             A + "convolution_backward", "8,128,56,56 8,64,56,56 128,32,3,3 -> 8,64,56,56 128,32,3,3"
