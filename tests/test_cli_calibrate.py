@@ -106,6 +106,7 @@ def test_errors_are_printed_and_the_rest_is_said(tmp_path: Path, run: Run) -> No
         (["-o", "x.json", "--meter", "modelled"], "nothing to fit"),
         (["-o", "x.json", "--meter", "voltmeter"], "voltmeter"),
         (["-o", "x.json", "--target", "tpu"], "tpu"),
+        (["-o", "x.json", "--spec", "t44"], "did you mean"),
         ([], "-o"),
     ],
 )  # fmt: skip
@@ -160,7 +161,7 @@ def test_this_machine_is_calibrated_with_what_was_asked(
     assert asked["seed"] == 3
     assert asked["force"] is True
     assert asked["resume"] is True
-    assert asked["meter"].name == "null"
+    assert asked["meter"].name == "none"
     assert "partial" in done.err
     assert "Timing" not in done.err  # no bar in a pipe
 

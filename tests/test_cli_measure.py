@@ -88,6 +88,12 @@ def test_an_interrupted_measurement_is_written_and_exits_130(
         (["m.onnx", "--watch", "--from-trace", "t.json"], "choose one"),
         (["m.onnx", "--trials", "0"], "--trials"),
         (["m.onnx", "--watch", "--format", "csv"], "--format table or json"),
+        (
+            ["m.onnx", "--pid", "3", "--rate", "2"],
+            "--pid and --rate would do nothing without --watch",
+        ),
+        (["m.onnx", "--iterations", "3"], "without --from-trace"),
+        (["m.onnx", "--depth", "1"], "without --modules or --from-trace"),
     ],
 )
 def test_usage_errors(

@@ -86,7 +86,7 @@ def uncovered(device: Device) -> list[str]:
         pool = (
             ", which the fit of all others that only move memory serves" if "other" in kinds else ""
         )
-        for names, how in ((_MATRIX, ""), (_MEMORY, pool)):
+        for names, how in ((_MATRIX, ""), (_MEMORY, pool)) if pool else ((_MATRIX + _MEMORY, ""),):
             missing = [name for name in names if name not in kinds]
             if missing:
                 said.append(

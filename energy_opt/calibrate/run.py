@@ -61,12 +61,13 @@ def calibrate_device(
     meter or the name of one. `backend`, `points` and `anchors` replace what the target gives.
 
     Raises:
-        UsageError: the target is not one, or the output is a file that this calibration did not make.
+        UsageError: the target or `spec` is not one, or the output is a file that this calibration did not make.
         CalibrationError: the machine cannot be calibrated, it is loaded (unless `force`), or nothing could be timed.
         OutputError: the profile or its log cannot be written.
     """
     output = Path(output)
     _not_foreign(output, resume)
+    _not_unknown(spec)
     report = progress or silent
     report(Progress("preparing", "primitives", 0, 0, 0.0))
     if backend is None:
@@ -210,6 +211,12 @@ def _not_foreign(output: Path, resume: bool) -> None:
             f"{output} exists, and there is no log {log_path(output).name} beside it that could be resumed; "
             "choose another output, or replace it with --fresh"
         )
+
+
+def _not_unknown(spec: str | None) -> None:
+    """Raises DeviceError where `spec` is no profile: before minutes are spent, not after."""
+    if spec is not None:
+        Device.load(spec)
 
 
 def _version() -> str:

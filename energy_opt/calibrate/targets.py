@@ -14,6 +14,8 @@ from energy_opt.errors import CalibrationError, UsageError
 RUNTIMES = ("eager", "onnxruntime")
 _EXTRAS = {"torch": "torch", "onnxruntime": "cpu"}
 """Packages that calibrating needs, and the extras of energy-opt that install them."""
+_SHORT = {"fp64": "float64", "fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+_CPU_TYPES = ("float32", "bfloat16", "float16", "float64")
 
 
 def open_target(
@@ -30,7 +32,7 @@ def open_target(
     """The backend, its points and its anchors.
 
     Raises:
-        UsageError: there is no such target or runtime, or `replay` without `samples`.
+        UsageError: there is no such target, runtime or type, or `replay` without `samples`.
         CalibrationError: it cannot be calibrated, with the reason.
     """
     if target == "replay":
@@ -41,6 +43,8 @@ def open_target(
         return replay(samples)
     if runtime not in (None, *RUNTIMES):
         raise UsageError(f"runtime {runtime!r} cannot be timed; there are {', '.join(RUNTIMES)}")
+    if target == "cpu" and dtypes:
+        dtypes = _types(dtypes)
     if target == "cpu" and runtime == "onnxruntime":
         _need(target, "onnxruntime", "torch")
         from energy_opt.calibrate.ort import open_target as open_onnxruntime
@@ -62,6 +66,17 @@ def open_target(
             int(index or 0), models=models, dtypes=dtypes, runtime=runtime, meter=meter, seed=seed, force=force
         )  # fmt: skip
     raise UsageError(f"target {target!r} is not known; there are cpu, cuda:N and replay")
+
+
+def _types(dtypes: Sequence[str]) -> tuple[str, ...]:
+    """Types by their full names. Raises UsageError where one is not timed on a CPU."""
+    wanted = tuple(dict.fromkeys(_SHORT.get(dtype.lower(), dtype.lower()) for dtype in dtypes))
+    for dtype in wanted:
+        if dtype not in _CPU_TYPES:
+            raise UsageError(
+                f"type {dtype!r} is not timed on CPUs; there are {', '.join(_CPU_TYPES)}"
+            )
+    return wanted
 
 
 def _need(target: str, *packages: str) -> None:

@@ -100,6 +100,9 @@ def measure(
         raise UsageError(
             "--watch meters what runs now, --from-trace reads what ran before; choose one"
         )
+    _needs("--watch", watch, {"--pid": pid, "--rate": rate, "--windows": windows})
+    _needs("--from-trace", from_trace is not None, {"--iterations": iterations})
+    _needs("--modules or --from-trace", modules or from_trace is not None, {"--depth": depth})
     shared: dict[str, Any] = {
         "device": device,
         "runtime": runtime,
@@ -124,6 +127,13 @@ def measure(
     _write(result.to_dict(), format, html, quiet, verbose)
     if result.interrupted:
         raise typer.Exit(130)
+
+
+def _needs(what: str, there: bool, options: dict[str, Any]) -> None:
+    """Raises UsageError where an option is given that would do nothing."""
+    given = [name for name, value in options.items() if value is not None]
+    if given and not there:
+        raise UsageError(f"{' and '.join(given)} would do nothing without {what}; give both")
 
 
 def _write(

@@ -15,10 +15,15 @@ def find(wanted: str, names: Sequence[str]) -> str:
     """The one of the names that is meant: a unique prefix, without the maker, or with a letter wrong.
 
     Raises:
-        DeviceError: none is near, or several are as near; it says which.
+        DeviceError: none is near, or several are as near; it says which. Or it is another file than a profile.
     """
     if wanted in names:
         return wanted
+    if re.search(r"[/\\]|\.(csv|gz|jsonl|txt|ya?ml|html)$", wanted):
+        raise DeviceError(
+            f"device {wanted!r} is not a profile: give a name (`energy-opt devices` lists them) or the path of a "
+            "profile, FILE.json"
+        )
     squeezed = {re.sub(r"[^a-z0-9]", "", name): name for name in names}
     plain = re.sub(r"[^a-z0-9]", "", wanted)
     if plain in squeezed:

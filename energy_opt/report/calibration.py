@@ -57,6 +57,8 @@ def table(device: Mapping[str, Any], *, verbose: bool = False) -> RenderableType
     title = Text.assemble(
         (plain(device["name"], 60), "bold cyan"), "  ", plain(device["label"], 100), ": errors on shapes left out",
     )  # fmt: skip
+    if not fits:
+        return Group(title, Text("nothing could be fitted: too little was timed", "yellow"))
     parts: list[RenderableType] = [title, errors(fits)]
     hidden = len(device["fits"]) - len(fits)
     if hidden:

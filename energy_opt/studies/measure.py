@@ -217,7 +217,13 @@ def _check_runtime(found: Runnable, runtime: str | None) -> None:
 
 def _profile(where: Target, device: str | Device | None, notes: list[str]) -> Device | None:
     if device is not None:
-        return choices.device(device)
+        chosen = choices.device(device)
+        if chosen.kind != where.kind:
+            notes.append(
+                f"predicted for another device than the one that ran it: {chosen.label} is a {chosen.kind.upper()}, "
+                f"{where.name} is a {where.kind.upper()}; their difference is no error of the prediction"
+            )
+        return chosen
     try:
         profile, said = profile_of(where)
     except DeviceError as error:

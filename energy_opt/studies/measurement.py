@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from energy_opt.estimators.breakdown import prefixes
 from energy_opt.estimators.estimate import Estimate
 from energy_opt.estimators.interval import LEVEL
 from energy_opt.measure.steady import AGREE, WINDOWS, Steady, spread
@@ -213,9 +214,16 @@ def module_rows(
                 **compared("energy", energy_j, expected),
             }
         )
-    order = {path: i for i, path in enumerate(predicted)}
-    # What nobody predicted, such as a module that computes nothing, stands behind its parent's rows.
-    return sorted(rows, key=lambda row: order.get(row["path"], len(order)))
+    return _as_tree(rows, predicted)
+
+
+def _as_tree(rows: list[dict[str, Any]], predicted: Iterable[str]) -> list[dict[str, Any]]:
+    """Rows with children right behind their parents, siblings as predicted; others behind them, as they were seen."""
+    order: dict[str, int] = {}
+    for path in (*predicted, *(row["path"] for row in rows)):
+        for above in reversed(prefixes(path)):
+            order.setdefault(above, len(order))
+    return sorted(rows, key=lambda row: [order[above] for above in reversed(prefixes(row["path"]))])
 
 
 def _trial(trial: Steady) -> dict[str, Any]:

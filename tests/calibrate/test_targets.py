@@ -39,3 +39,12 @@ def test_onnxruntime_is_a_runtime_of_the_cpu(monkeypatch: pytest.MonkeyPatch) ->
 def test_what_is_no_target_or_runtime_is_refused(target: str, runtime: str | None) -> None:
     with pytest.raises(UsageError, match=r"there are|is needed"):
         targets.open_target(target, runtime=runtime)
+
+
+@pytest.mark.parametrize("runtime", [None, "onnxruntime"])
+def test_a_type_that_is_not_timed_on_cpus_is_refused(
+    monkeypatch: pytest.MonkeyPatch, runtime: str | None
+) -> None:
+    monkeypatch.setattr(targets, "find_spec", lambda name: name)
+    with pytest.raises(UsageError, match="'flot32' is not timed on CPUs; there are float32"):
+        targets.open_target("cpu", runtime=runtime, dtypes=["fp16", "flot32"])

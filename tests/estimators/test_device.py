@@ -80,6 +80,14 @@ def test_an_unknown_name_gets_a_suggestion() -> None:
 
 
 @pytest.mark.parametrize(
+    "given", ["kernels.csv", "models/folder", "here.samples.jsonl", "V100.yaml"]
+)
+def test_a_file_that_is_no_profile_is_not_taken_for_a_name(given: str) -> None:
+    with pytest.raises(DeviceError, match=r"not a profile: .*FILE\.json"):
+        Device.load(given)
+
+
+@pytest.mark.parametrize(
     "given",
     ["", "@8", "t4@", "t4@x", "t4@8", "xeon-ice-lake@0", "xeon-ice-lake@9999999", "../../x"],
 )

@@ -19,7 +19,7 @@ from energy_opt.measure.runners import target as targets  # noqa: E402
 from energy_opt.measure.runners.target import Target  # noqa: E402
 from energy_opt.studies import measure, runnable  # noqa: E402
 from energy_opt.studies.measure import measure_model  # noqa: E402
-from energy_opt.studies.measurement import Measurement, compared  # noqa: E402
+from energy_opt.studies.measurement import Measurement, compared, module_rows  # noqa: E402
 from tests.measure.fakes import ConstantPower  # noqa: E402
 from tests.measure.runners.test_ort import WIDE, written  # noqa: E402
 
@@ -303,3 +303,16 @@ def test_ids_of_a_file_stay_within_the_tables_that_they_look_up_in(examples: Pat
     specs = runnable._specs(found, {"batch": 2, "seq": 8})
     assert specs["input_ids"].shape == (2, 8)
     assert specs["input_ids"].values == 30522
+
+
+def test_a_gpu_profile_beside_a_run_on_the_cpu_is_said() -> None:
+    found = measure_model(net(), torch.randn(4, 16), meter="none", **(QUICK | {"device": "t4"}))
+    assert any("NVIDIA T4 is a GPU, cpu is a CPU" in note for note in found.notes)
+    alike = measure_model(net(), torch.randn(4, 16), meter="none", **QUICK)
+    assert not any("another device" in note for note in alike.notes)
+
+
+def test_modules_come_as_a_tree_whatever_order_they_were_seen_in() -> None:
+    seen = ["", "b.1.x", "a", "b.1", "a.y", "b", "b.0"]
+    rows = module_rows(None, dict.fromkeys(seen, 1.0))
+    assert [row["path"] for row in rows] == ["", "b", "b.1", "b.1.x", "b.0", "a", "a.y"]
