@@ -177,7 +177,7 @@ def _opened(name: str | None, target: str) -> Iterator[Any]:
         )
     from energy_opt.measure.meters import open_meter
 
-    with open_meter("null" if name == "none" else name, device=target) as meter:
+    with open_meter(name, device=target) as meter:
         yield meter
 
 

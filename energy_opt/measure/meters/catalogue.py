@@ -10,10 +10,10 @@ from energy_opt.measure.meters import adapters
 from energy_opt.measure.meters.meter import Boundary, Meter, NullMeter
 from energy_opt.measure.meters.several import SeveralMeters
 
-NAMES = ("nvml", "rapl", "modelled", "log", "zeus", "codecarbon", "pyjoules", "null")
+NAMES = ("nvml", "rapl", "modelled", "log", "zeus", "codecarbon", "pyjoules", "none")
 _BOUNDARY: dict[str, Boundary | None] = {
     "nvml": "board", "rapl": "package", "modelled": "package", "log": None, "zeus": None, "codecarbon": "system",
-    "pyjoules": None, "null": None,
+    "pyjoules": None, "none": None,
 }  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def available() -> list[Availability]:
 def open_meter(name: str = "auto", device: str | int | None = None, **options: Any) -> Meter:
     """The meter of a name, or several of names separated by commas.
 
-    Names are `nvml`, `nvml:1`, `nvml:all`, `rapl`, `modelled`, `log:FILE`, `zeus`, `codecarbon`, `pyjoules`, `null`.
+    Names are `nvml`, `nvml:1`, `nvml:all`, `rapl`, `modelled`, `log:FILE`, `zeus`, `codecarbon`, `pyjoules`, `none`.
 
     `device` is what is measured: `cpu`, `cuda:1` or a number. `auto` takes what fits the device and answers with a null
     meter, which says why, where there is nothing. Of several, those that do not work here are null meters too.
@@ -79,7 +79,7 @@ def open_meter(name: str = "auto", device: str | int | None = None, **options: A
         return adapters.CodeCarbonMeter(**options)
     if kind == "pyjoules":
         return adapters.PyJoulesMeter(None if index in (None, "all") else int(index), **options)
-    if kind == "null":
+    if kind == "none":
         return NullMeter(options.get("reason", "no meter was asked for"))
     raise MeterError(f"no meter {name!r}; there are {', '.join(NAMES)}")
 

@@ -193,7 +193,7 @@ class Meter(ABC):
 class NullMeter(Meter):
     """A meter that is not there: every window is unavailable, with the reason."""
 
-    def __init__(self, reason: str, name: str = "null", boundary: Boundary = "system") -> None:
+    def __init__(self, reason: str, name: str = "none", boundary: Boundary = "system") -> None:
         self.reason = reason
         self.name = name
         self.boundary = boundary

@@ -268,7 +268,7 @@ def test_several_close_what_they_opened_when_the_work_fails() -> None:
 
 
 def test_unavailable_is_never_zero() -> None:
-    with open_meter("null").window() as window:
+    with open_meter("none").window() as window:
         pass
     assert window.energy_j is None
     assert window.mean_power_w is None
