@@ -278,7 +278,15 @@ def test_sizes() -> None:
             kv_num_heads=8,
         )
     )
-    assert dict(work.sizes) == {"b": 128, "q": 128, "kv": 256, "d": 64, "dv": 64, "b_kv": 32, "batch": 4}
+    assert dict(work.sizes) == {
+        "b": 128,
+        "q": 128,
+        "kv": 256,
+        "d": 64,
+        "dv": 64,
+        "b_kv": 32,
+        "batch": 4,
+    }
 
 
 def test_fused_attention_is_the_projection_and_the_attention() -> None:
