@@ -106,7 +106,9 @@ def test_an_operator_that_fails_is_unrunnable_with_the_reason(backend: GpuBacken
 def test_a_whole_calibration_finds_the_board_again(tmp_path: Path) -> None:
     points = [linear(16 * i, 16 * (i % 3 + 1), 32 * (i % 4 + 1), energy=True) for i in range(1, 17)]
     backend = _metered(fake.FakeAccelerator())
-    device = calibrate_device("cuda:0", output=tmp_path / "gpu.json", backend=backend, points=points)
+    device = calibrate_device(
+        "cuda:0", output=tmp_path / "gpu.json", backend=backend, points=points
+    )
     assert device.calibration is not None
     assert (device.calibration.points, device.calibration.partial) == (16, False)
     assert device.calibration.power_limit_w == 700.0
