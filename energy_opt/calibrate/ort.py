@@ -94,6 +94,10 @@ def anchors() -> list[Point]:
     return [Point(product), Point(traffic)]  # type: ignore[arg-type]
 
 
+_Visit = tuple[str, int]
+"""A primitive's name and the number of the visit to it."""
+
+
 @dataclass
 class PreparedNode:
     """A primitive and the visit that it is prepared for."""
@@ -123,17 +127,15 @@ class OrtBackend:
         self._given = threads or 0
         self._meter, self._seed = meter, seed
         self._memory: RandomMemory | None = None
-        self._groups: dict[tuple[str, int], list[OnnxPrimitive]] = {}
-        self._timed: dict[tuple[str, int], Timing | str] = {}
+        self._groups: dict[_Visit, dict[_Visit, OnnxPrimitive]] = {}
+        self._timed: dict[_Visit, Timing | str] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="energy-opt-")
 
     def expect(self, plan: Schedule) -> None:
         """Share sessions among the primitives that this schedule visits one after another."""
         for visits in _chunks(plan):
-            together = {visit.point.primitive.key: visit.point.primitive for visit in visits}
-            for visit in visits:
-                name = visit.point.primitive.key, visit.round
-                self._groups[name] = list(together.values())
+            group = {(v.point.primitive.key, v.round): v.point.primitive for v in visits}
+            self._groups |= dict.fromkeys(group, group)
 
     def facts(self) -> Mapping[str, Any]:
         """Name, threads, versions; see `Backend.facts`."""
@@ -163,16 +165,15 @@ class OrtBackend:
         """The timing at the visit of that number. All primitives of its session are timed at once."""
         name = primitive.key, number
         if name not in self._timed:
-            group = self._groups.get(name, [primitive])
-            self._timed.clear()  # a session is never asked for again once the next has begun
-            for each, timing in self._together(group).items():
-                self._timed[each, number] = timing
+            group = self._groups.get(name, {name: primitive})
+            # A session is never asked for again once the next has begun.
+            self._timed = dict(zip(group, self._together(list(group.values())), strict=True))
         found = self._timed[name]
         if isinstance(found, str):
             raise Unrunnable(found)
         return found
 
-    def _together(self, group: Sequence[OnnxPrimitive]) -> dict[str, Timing | str]:
+    def _together(self, group: Sequence[OnnxPrimitive]) -> list[Timing | str]:
         """Timings of the group, or why there are none; what cannot share a session is tried in halves."""
         if self._memory is None:
             self._memory = RandomMemory(MEMORY_MEGABYTES, self._seed)
@@ -180,19 +181,16 @@ class OrtBackend:
             times = self._profile(composite(group, self._memory), len(group))
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no base class but Exception
             if len(group) == 1:
-                return {group[0].key: f"{group[0].nodes[0].op}: {_said(error)}"}
+                return [f"{group[0].nodes[0].op}: {_said(error)}"]
             half = len(group) // 2
-            return self._together(group[:half]) | self._together(group[half:])
+            return self._together(group[:half]) + self._together(group[half:])
         at_s = self.now_s()
-        found: dict[str, Timing | str] = {}
-        for primitive, seconds in zip(group, times, strict=True):
-            if len(seconds) < FEWEST_RUNS:
-                found[primitive.key] = (
-                    f"{primitive.nodes[0].op}: ONNX Runtime did not run it by itself"
-                )
-            else:
-                found[primitive.key] = typical(seconds, at_s)
-        return found
+        return [
+            typical(seconds, at_s)
+            if len(seconds) >= FEWEST_RUNS
+            else f"{primitive.nodes[0].op}: ONNX Runtime did not run it by itself"
+            for primitive, seconds in zip(group, times, strict=True)
+        ]
 
     def _profile(self, made: Composite, count: int) -> list[list[float]]:
         added = self._profiling
@@ -278,9 +276,8 @@ def bound(session: Any, feeds: Mapping[str, Any]) -> Any:
 
 
 def _chunks(plan: Schedule) -> Iterator[list[Any]]:
-    """Consecutive visits that may share a session: as many as fit, all of one opset and of one round each."""
+    """Consecutive visits that may share a session: as many as fit, all of one opset."""
     chunk: list[Any] = []
-    names: set[str] = set()
     nbytes = flops = 0.0
     for visit in plan.visits:
         primitive = visit.point.primitive
@@ -291,11 +288,10 @@ def _chunks(plan: Schedule) -> Iterator[list[Any]]:
             or flops + more[1] > TOGETHER_FLOPS
         )
         opset = getattr(primitive, "opset", 0)
-        if chunk and (full or opset != chunk[0].point.primitive.opset or primitive.key in names):
+        if chunk and (full or opset != chunk[0].point.primitive.opset):
             yield chunk
-            chunk, names, nbytes, flops = [], set(), 0.0, 0.0
+            chunk, nbytes, flops = [], 0.0, 0.0
         chunk.append(visit)
-        names.add(primitive.key)
         nbytes, flops = nbytes + more[0], flops + more[1]
     if chunk:
         yield chunk
