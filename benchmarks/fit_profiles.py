@@ -1,6 +1,6 @@
 """Fit the GPU profiles that ship to public measurements of operators; whatever these do not cover stays as it was.
 
-    python benchmarks/fit_profiles.py --data DIR [--device NAME] [--write]
+    python benchmarks/fit_profiles.py --data DIR [--device NAME] [--write energy_opt/estimators/profiles]
 
 Reads the tables of NeuSight (float32), vidur (float16) and aiconfigurator (bf16, fp8, nvfp4; with power on Blackwell)
 in DIR; every device that has a profile gets the fits that its tables allow. Errors are those on shapes that were left
@@ -25,7 +25,6 @@ from ops_gemm import products
 from ops_models import fits as of_neusight
 from power_fits import energy_fits
 
-import energy_opt
 from energy_opt.calibrate.fit import chip_of, fit_time
 from energy_opt.calibrate.fit_all import box_of, join
 from energy_opt.calibrate.profile import assemble, write
@@ -34,7 +33,6 @@ from energy_opt.estimators.device import Calibration, Device
 from energy_opt.estimators.fitted import Fitted
 from energy_opt.estimators.regimes import regime_of
 
-PROFILES = Path(energy_opt.__file__).parent / "estimators" / "profiles"
 POINTS = 1000
 SOURCES = {
     "neusight": "NeuSight (Lee et al., ASPLOS 2025): operators in float32 without TF32, PyTorch 2.1 eager",
@@ -70,7 +68,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--device", action="append", help="only these")
-    parser.add_argument("--write", action="store_true", help="replace the profiles")
+    parser.add_argument(
+        "--write", type=Path, metavar="DIR", help="write the profiles into this directory"
+    )
     options = parser.parse_args()
     wanted = set(options.device or Device.names())
     found: dict[str, list[Fitted]] = defaultdict(list)
@@ -84,7 +84,7 @@ def main() -> None:
     for name, fits in sorted(found.items()):
         show(name, fits)
         if options.write:
-            write(profile(Device.load(name), fits), PROFILES / f"{name}.json")
+            write(profile(Device.load(name), fits), options.write / f"{name}.json")
 
 
 def neusight(data: Path, wanted: set[str]) -> Iterator[tuple[str, list[Fitted]]]:
@@ -96,7 +96,10 @@ def neusight(data: Path, wanted: set[str]) -> Iterator[tuple[str, list[Fitted]]]
     for name, parts in groups.items():
         yield (
             name,
-            [_named(fitted, SOURCES["neusight"], "eager") for fitted in of_neusight(parts, None)],
+            [
+                _named(fitted, SOURCES["neusight"], "eager")
+                for fitted in of_neusight(parts, None, 64)
+            ],
         )
 
 
@@ -112,9 +115,7 @@ def serving(data: Path, wanted: set[str]) -> Iterator[tuple[str, list[Fitted]]]:
         samples = join([part.samples for part in mine]).sample(POINTS)
         first = mine[0]
         source = SOURCES[first.table].format(framework=best or "PyTorch")
-        time = fit_time(
-            samples, chip_of(first.device, samples.dtype), source=source, basis="fitted"
-        )
+        time = fit_time(samples, chip_of(first.device, samples.dtype), source=source, basis="fitted")
         runtime = best or "eager"
         yield (
             first.device.name,

@@ -23,6 +23,7 @@ from scoring import harness_of, replace_fits
 
 import energy_opt as eo
 from energy_opt.calibrate.fit import chip_of, fit_time
+from energy_opt.calibrate.fit_all import box_of
 from energy_opt.calibrate.samples import Samples, concatenate
 from energy_opt.estimators.device import Device
 from energy_opt.estimators.fitted import Fitted, FittedTime
@@ -30,8 +31,8 @@ from energy_opt.estimators.forms import FORMS
 from energy_opt.estimators.forms.tiles import ALONE
 
 POINTS = 400
-SERVED = {"linear": ("", "linear", "addmm"), "bmm": ("bmm", "matmul", "baddbmm")}
-"""Which of a model's operators the table's matrix products stand for."""
+REGIMES = {"linear": "single", "bmm": "batched"}
+"""Which of a model's matrix products those of the table stand for."""
 
 
 def run(data: Path) -> list[dict[str, Any]]:
@@ -118,37 +119,30 @@ def devices(device: Device, groups: list[Group]) -> dict[str, Device]:
     }
 
 
-def fits(groups: list[Group], forms: tuple[str, ...] | None) -> list[Fitted]:
-    """Fits of matrix products by operator, and of every other kind over its operators."""
-    by_kind: dict[str, list[Group]] = {}
-    found: list[Fitted] = []
+def fits(groups: list[Group], forms: tuple[str, ...] | None, draws: int = 8) -> list[Fitted]:
+    """Fits of matrix products by regime, and of every other kind over its operators."""
+    by_kind: dict[tuple[str, str], list[Group]] = {}
     for group in groups:
-        if group.op in SERVED:
-            time = _fit([group], forms)
-            found += [_fitted("matmul", op, time) for op in SERVED[group.op]]
-        else:
-            by_kind.setdefault(group.kind, []).append(group)
-    for kind, parts in by_kind.items():
-        time = _fit(parts, forms)
-        found.append(_fitted(kind, "", time))
+        by_kind.setdefault((group.kind, REGIMES.get(group.op, "")), []).append(group)
+    found: list[Fitted] = []
+    for (kind, regime), parts in by_kind.items():
+        time, box = _fit(parts, forms, draws)
+        found.append(Fitted(kind=kind, regime=regime, dtype="float32", time=time, box=box))
         if kind == "elementwise":
             # Copies, gathers and masks were not measured; they pass over memory just so.
-            found.append(_fitted("other", "", time))
+            found.append(Fitted(kind="other", dtype="float32", time=time, box=box))
     return found
 
 
-def _fitted(kind: str, op: str, time: FittedTime) -> Fitted:
-    return Fitted(kind=kind, op=op, dtype="float32", time=time)
-
-
-def _fit(parts: list[Group], forms: tuple[str, ...] | None) -> FittedTime:
+def _fit(parts: list[Group], forms: tuple[str, ...] | None, draws: int) -> tuple[FittedTime, Any]:
     samples = concatenate([_without_harness(p) for p in parts])
     time = fit_time(
-        samples, chip_of(parts[0].device, "float32"), forms=forms, draws=8, source="operators", basis="fitted"
+        samples, chip_of(parts[0].device, "float32"), forms=forms, draws=draws, source="operators", basis="fitted"
     )  # fmt: skip
     least = {p.name: p.low for p in FORMS[time.form].parameters if p.name in ALONE}
-    draws = {name: [least.get(name, v) for v in values] for name, values in time.draws.items()}
-    return time.model_copy(update={"at": {**time.at, **least}, "draws": draws})
+    drawn = {name: [least.get(name, v) for v in values] for name, values in time.draws.items()}
+    fitted = time.model_copy(update={"at": {**time.at, **least}, "draws": drawn})
+    return fitted, box_of(samples)
 
 
 def _without_harness(group: Group) -> Samples:
