@@ -10,7 +10,6 @@ a call of the same operator on others. docs/estimators.md has the figures.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import platform
 import time
@@ -22,17 +21,18 @@ from typing import Any
 import torch
 
 from energy_opt.calibrate.backend import NO_IDLE, PLAIN, Idle, Setting, Timing, Unrunnable
-from energy_opt.calibrate.cpu_host import InModel, in_model
+from energy_opt.calibrate.cpu_host import host_cost
 from energy_opt.calibrate.primitives import Primitive, TensorSpec
 from energy_opt.calibrate.random_tensors import Pool, bound, extent
 from energy_opt.calibrate.schedule import Point
 from energy_opt.errors import CalibrationError
 from energy_opt.estimators.runtime import HostCost
+from energy_opt.measure.runners.target import find
 
 POINTS = 3500
 """Primitives drawn. More shapes tell more than more visits to each."""
 
-PASSES = 5
+PASSES = 7
 POOL_MEGABYTES = 128
 """Operands are cut from this much random memory: several times a core's caches, as a model's weights are."""
 
@@ -104,7 +104,6 @@ class PreparedCall:
     first: tuple[list[Any], dict[str, Any]]
     second: tuple[list[Any], dict[str, Any]]
     produced: tuple[list[torch.Tensor], list[torch.Tensor]]
-    kind: str
 
     def run(self) -> None:
         """Execute once."""
@@ -141,7 +140,7 @@ class CpuBackend:
             "units": self.threads,
             "libraries": {"torch": torch.__version__},
             "host": platform.node(),
-            "memory_bytes": _memory_bytes(),
+            "memory_bytes": find("cpu").total_bytes,
         }
 
     def prepare(self, primitive: Primitive, seed: int, setting: Setting = PLAIN) -> PreparedCall:
@@ -163,7 +162,7 @@ class CpuBackend:
 
             function, positional, named = bound(primitive, make)
             sets.append((positional, named))
-        prepared = PreparedCall(function._op, sets[0], sets[1], produced, primitive.row.kind)
+        prepared = PreparedCall(function._op, sets[0], sets[1], produced)
         if primitive.key not in self._seen:
             # Libraries compile a kernel for each new shape, once.
             _called(prepared.function, sets[0])
@@ -176,7 +175,7 @@ class CpuBackend:
             self.alone_s(prepared) * self._in_model.factor(prepared.kind), at_s=self.now_s()
         )
 
-    def alone_s(self, prepared: PreparedCall) -> float:
+    def _call_s(self, prepared: PreparedCall) -> float:
         """Seconds of one call with what it reads where the operators before it would leave it. Raises Unrunnable."""
         clock = time.perf_counter
         function = prepared.function
@@ -195,18 +194,15 @@ class CpuBackend:
 
     def host(self) -> HostCost | None:
         """What Python and PyTorch's modules spend per operator beside its call."""
-        return self._in_model.cost
 
-    @functools.cached_property
-    def _in_model(self) -> InModel:
         def alone(primitive: Primitive) -> float:
             prepared = self.prepare(primitive, 0)
             try:
-                return self.alone_s(prepared)
+                return self._call_s(prepared)
             finally:
                 prepared.close()
 
-        return in_model(alone, self._seed)
+        return host_cost(alone, self._seed)
 
     def idle(self) -> Idle:
         """Nothing: what an idle CPU draws is its profile's to say, unless a meter reads it."""
@@ -253,17 +249,4 @@ def pinned(threads: int) -> Iterator[None]:
 
 def processor() -> str:
     """The processor's name as the system gives it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass  # not Linux
-    return platform.processor() or platform.machine() or "CPU"
-
-
-def _memory_bytes() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
+    return find("cpu").label
