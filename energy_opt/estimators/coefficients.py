@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from energy_opt.estimators.data import Fraction, NonNegative, Positive, Record
 
@@ -78,6 +78,14 @@ class EnergyModel(Record):
     byte_j: NonNegative
     start_j: NonNegative = 0.0
     factors: dict[str, Positive] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _leaves_power(self) -> EnergyModel:
+        if self.base_w >= self.cap_w:
+            raise ValueError(f"base_w is {self.base_w}, not below cap_w, which is {self.cap_w}")
+        if "float32" not in self.flop_j:
+            raise ValueError("flop_j: float32 is missing: every other type falls back on it")
+        return self
 
 
 class Spread(Record):

@@ -31,6 +31,8 @@ _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]*(@[0-9]+)?")
 _MAX_BYTES = 16_000_000
 """A profile with 64 draws is some 100 kB; a larger file is not one."""
 
+_MAX_DRAWS = 1024
+
 Provenance = Literal["measured", "fitted", "modelled", "datasheet"]
 Dtype = Literal[
     "float64", "float32", "tf32", "float16", "bfloat16", "float8", "int8", "float4", "int4"
@@ -100,7 +102,7 @@ class Device(Record):
     """
 
     # The name on disk is "schema", which pydantic's BaseModel uses for itself.
-    schema_: Literal["energy-opt/device/1"] = Field("energy-opt/device/1", alias="schema")
+    schema_: Literal["energy-opt/device/1"] = Field(alias="schema")
     name: str
     label: str
     kind: Literal["gpu", "cpu"]
@@ -158,6 +160,15 @@ class Device(Record):
             raise ValueError(
                 "draws: every parameter of every fit needs the same number of draws, at least 1"
             )
+        if max(counts, default=0) > _MAX_DRAWS:
+            raise ValueError(f"draws: {max(counts)} of each are given, more than {_MAX_DRAWS}")
+        limit_w = max(self.tdp_w, self.energy.cap_w if self.energy else 0.0)
+        for fitted in (f for f in self.fits if f.energy is not None):
+            cap_w = fitted.energy.at["cap_w"] if fitted.energy else 0.0
+            if cap_w > 1.001 * limit_w:  # files hold five digits
+                raise ValueError(
+                    f"fits: cap_w of {fitted.kind}/{fitted.dtype} is {cap_w}, above the power limit of {limit_w}"
+                )
         keys = Counter((f.kind, f.dtype, f.op, f.regime, f.runtime) for f in self.fits)
         for key in (key for key, count in keys.items() if count > 1):
             raise ValueError(f"fits: {'/'.join(filter(None, key))} is given more than once")
@@ -201,6 +212,11 @@ class Device(Record):
         if vcpus == self.scaling.vcpus:
             return self
         by = vcpus / self.scaling.vcpus
+        notes = list(self.notes)
+        if self.fits:
+            notes.append(
+                f"what was fitted at {self.scaling.vcpus} vCPUs does not hold at {vcpus}: left out"
+            )
         bandwidth = min(self.mem_bw_bytes_per_s * by, self.scaling.socket_bw_bytes_per_s)
         return Device.model_validate(
             self.model_dump(by_alias=True)
@@ -212,7 +228,14 @@ class Device(Record):
                 "vector_flops_per_s": self.vector_flops_per_s * by,
                 "mem_bw_bytes_per_s": bandwidth,
                 "tdp_w": self.tdp_w * by,
-                "idle_w": None if self.idle_w is None else self.idle_w * by,
+                "idle_w": self.idle_w and self.idle_w * by,
+                "idle_context_w": self.idle_context_w and self.idle_context_w * by,
+                "energy": self.energy
+                and self.energy.model_dump()
+                | {"base_w": self.energy.base_w * by, "cap_w": self.energy.cap_w * by},
+                "fits": [],
+                "calibration": None if self.fits else self.calibration,
+                "notes": notes,
                 "scaling": self.scaling.model_dump() | {"vcpus": vcpus},
             }
         )

@@ -210,8 +210,7 @@ class Estimate:
     @property
     def borrowed(self) -> list[str]:
         """Names of other runtimes whose kernels stand for this one's, which were not timed."""
-        fits = (row.fitted for row in self._pricer.priced)
-        runtimes = {fitted.runtime for fitted in fits if fitted is not None}
+        runtimes = {row.runtime for row in self._pricer.priced}
         return sorted(runtimes - {"", self.runtime.name})
 
     def totals(self) -> dict[str, Any]:

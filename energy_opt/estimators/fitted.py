@@ -10,9 +10,25 @@ from pydantic import Field, model_validator
 from energy_opt.estimators.data import NonNegative, Record
 from energy_opt.estimators.forms import FORMS
 from energy_opt.estimators.forms import energy as energy_form
+from energy_opt.ir.rules.registry import KINDS
 
 Basis = Literal["measured", "fitted", "modelled"]
 """Measured on that device by calibration, fitted to published measurements, or modelled from facts about its power."""
+
+
+_KINDS = KINDS - {"view", "shape", "control", "sequence"} | {"collective"}
+_DTYPES = frozenset(
+    "float64 float32 tf32 float16 bfloat16 float8 float4 int64 int32 int16 int8 int4 uint64 uint32 uint16 bool "
+    "complex64 complex128".split()
+)
+"""Types of arithmetic as rows are matched by: of 8 bits and fewer by width, others by name."""
+
+
+_REGIMES = {
+    "attention": tuple(f"{n}{narrow}" for n in ("decode", "prefill", "encoder") for narrow in ("", "/narrow")),
+    "matmul": ("single", "batched"),
+}  # fmt: skip
+"""The regimes that `regimes.regime_of` tells apart, of the kinds that have any."""
 
 
 class Errors(Record):
@@ -24,7 +40,7 @@ class Errors(Record):
 
     mape: NonNegative
     p90: NonNegative
-    bias: float
+    bias: Annotated[float, Field(allow_inf_nan=False)]
     log_sd: NonNegative
     points: Annotated[int, Field(gt=0)]
     groups: Annotated[int, Field(gt=0)]
@@ -90,6 +106,14 @@ class Fitted(Record):
 
     @model_validator(mode="after")
     def _holds_something(self) -> Fitted:
+        if self.kind not in _KINDS:
+            raise ValueError(f"kind {self.kind!r} is not one of {', '.join(sorted(_KINDS))}")
+        if self.dtype not in _DTYPES:
+            raise ValueError(f"dtype {self.dtype!r} is not one of {', '.join(sorted(_DTYPES))}")
+        if self.regime not in ("", *_REGIMES.get(self.kind, ())):
+            raise ValueError(f"regime {self.regime!r} is none of {self.kind}'s")
+        if self.op != in_place(self.op):
+            raise ValueError(f"op {self.op!r} serves no row: it is written {in_place(self.op)!r}")
         if self.time is None and self.energy is None:
             raise ValueError("neither time nor energy is given")
         for name, (low, high) in self.box.items():
@@ -123,3 +147,8 @@ def _check(
 def family(op: str) -> str:
     """An operator's name without its vocabulary's habits: `aten::gelu_` and `Gelu` are both `gelu`."""
     return op.rpartition("::")[2].rpartition(".")[2].rstrip("_").replace("_", "").lower()
+
+
+def in_place(op: str) -> str:
+    """The operator's family, with PyTorch's underscore where it writes over its operand: it fills no new memory."""
+    return family(op) + "_" * op.endswith("_")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,30 +30,34 @@ class FittedTimeRow:
 
     def __init__(self, row: Row, fitted: Fitted, chip: Chip, bound: RowTime, draws: Draws) -> None:
         assert fitted.time is not None
-        self.time, self.fitted, self.basis = bound, fitted, fitted.time.basis
+        self.time, self.fitted = bound, fitted
         self._fit, self._form, self._chip = fitted.time, FORMS[fitted.time.form], chip
         self._at = _views(f"time {fitted.kind} {fitted.dtype}", row, fitted.time, draws)
 
     def seconds(self, work: RowWork, mode: Mode) -> Value:
         """Seconds on the device, its start included: never under the datasheet's bound."""
         at = self._at[mode]
-        seconds = self._form.parts(work, self._chip, at.parameters).total_s
+        seconds = self._form.parts(_sized(work), self._chip, at.parameters).total_s
         if mode is not Mode.CENTRAL:
             seconds = seconds * at.shared * np.exp(at.own * spread(self.fitted, self._fit, work))
         return np.maximum(seconds, bound_seconds(work, self.time))
 
+    def fit_of(self, work: RowWork) -> Fitted | None:
+        """The fit, whatever the execution."""
+        return self.fitted
+
     def limits(self, work: RowWork) -> dict[str, Value]:
         """Seconds that the arithmetic, the traffic and the start alone would take."""
-        parts = self._form.parts(work, self._chip, self._fit.at)
+        parts = self._form.parts(_sized(work), self._chip, self._fit.at)
         return {"compute": parts.compute_s, "memory": parts.memory_s, "launch": parts.start_s}
 
 
 class FittedEnergyRow:
-    """Joules of one execution of a row, by a fit of its kind and type."""
+    """Joules of one execution of a row, by a fit of its kind and type, within the device's own power limit."""
 
-    def __init__(self, row: Row, fitted: Fitted, draws: Draws) -> None:
+    def __init__(self, row: Row, fitted: Fitted, limit_w: float, draws: Draws) -> None:
         assert fitted.energy is not None
-        self.fitted, self.basis, self._fit = fitted, fitted.energy.basis, fitted.energy
+        self.fitted, self._fit, self._limit_w = fitted, fitted.energy, limit_w
         self._at = _views(f"energy {fitted.kind} {fitted.dtype}", row, fitted.energy, draws)
 
     def joules(self, work: RowWork, seconds: Value, mode: Mode) -> Value:
@@ -62,12 +66,16 @@ class FittedEnergyRow:
         joules = energy_form.joules(work, seconds, at.parameters)
         if mode is not Mode.CENTRAL:
             joules = joules * at.shared * np.exp(at.own * spread(self.fitted, self._fit, work))
-        return np.minimum(joules, at.parameters["cap_w"] * seconds)
+        return np.minimum(joules, np.minimum(at.parameters["cap_w"], self._limit_w) * seconds)
+
+    def fit_of(self, work: RowWork) -> Fitted | None:
+        """The fit, whatever the execution."""
+        return self.fitted
 
 
 def spread(fitted: Fitted, fit: FittedTime | FittedEnergy, work: RowWork) -> Value:
     """Standard deviation of the logarithm of a row's error: less and less sure with every factor e outside the box."""
-    return fit.errors.log_sd * (1.0 + outside(fitted, work))
+    return np.minimum(fit.errors.log_sd * (1.0 + outside(fitted, work)), _WIDEST)
 
 
 def outside(fitted: Fitted, work: RowWork) -> Value:
@@ -85,6 +93,22 @@ def outside(fitted: Fitted, work: RowWork) -> Value:
 
 _FARTHEST = 5.0
 """Factors of e outside the box beyond which nothing gets less sure."""
+
+_WIDEST = 5.0
+"""Standard deviation of the logarithm beyond which a number says nothing anyhow."""
+
+_COUNTED = frozenset(
+    "b b_kv batch m n k q kv d dv images rows columns taps experts hidden inter weights message".split()
+)
+"""Problem sizes that forms divide by: of what has no elements, one is counted."""
+
+
+def _sized(work: RowWork) -> RowWork:
+    """The work with no problem size of 0, as an operator on an empty tensor has."""
+    empty = {n: v for n, v in work.sizes.items() if n in _COUNTED and not np.all(v)}
+    if not empty:
+        return work
+    return replace(work, sizes={**work.sizes, **{n: np.maximum(v, 1.0) for n, v in empty.items()}})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,8 @@ import numpy as np
 
 from energy_opt.estimators import breakdown
 from energy_opt.estimators.breakdown import COUNTS, RowArrays, Sums, number
-from energy_opt.estimators.fitted_row import outside as beyond
 from energy_opt.estimators.interval import interval
-from energy_opt.estimators.pricing import Pricer, RowPrice
+from energy_opt.estimators.pricing import Pricer, RestsOn, RowPrice
 from energy_opt.estimators.work import RowWork
 
 if TYPE_CHECKING:
@@ -36,9 +35,9 @@ class Parts:
     def ops(self) -> list[dict[str, Any]]:
         """One dict per node, costliest in joules first."""
         entries = []
-        for row, priced, work, price, drawn_s, drawn_j in zip(
+        for row, base, work, price, drawn_s, drawn_j in zip(
             self._workload.rows,
-            self._pricer.priced,
+            self._bases,
             self._works,
             self._prices,
             self._arrays.draws_s,
@@ -73,8 +72,8 @@ class Parts:
                         "modelled": row.modelled,
                         "fused": list(row.fused),
                         "dtype": row.dtype,
-                        "provenance": priced.provenance,
-                        "energy_provenance": priced.energy_provenance,
+                        "provenance": base.provenance,
+                        "energy_provenance": base.energy_provenance,
                     }
                 )
         return sorted(entries, key=lambda entry: -entry["energy_j"])
@@ -106,10 +105,10 @@ class Parts:
     def bases(self) -> dict[str, dict[str, float]]:
         """Shares of the seconds and joules by what they rest on, the largest first."""
         bases: dict[str, dict[str, float]] = {"latency_s": {}, "energy_j": {}}
-        for priced, work, price in zip(self._pricer.priced, self._works, self._prices, strict=True):
+        for base, work, price in zip(self._bases, self._works, self._prices, strict=True):
             for name, basis in (
-                ("latency_s", priced.provenance),
-                ("energy_j", priced.energy_provenance),
+                ("latency_s", base.provenance),
+                ("energy_j", base.energy_provenance),
             ):
                 part = float(getattr(price, name) * work.count)
                 bases[name][basis] = bases[name].get(basis, 0.0) + part
@@ -118,10 +117,10 @@ class Parts:
     def extrapolated(self) -> float:
         """The share of the seconds that comes from fits outside of the range they were made from."""
         outside = total = 0.0
-        for priced, work, price in zip(self._pricer.priced, self._works, self._prices, strict=True):
+        for base, work, price in zip(self._bases, self._works, self._prices, strict=True):
             seconds = float(price.latency_s * work.count)
             total += seconds
-            if priced.fitted is not None and float(np.max(beyond(priced.fitted, work))) > 0.1:
+            if base.outside > 0.1:
                 outside += seconds
         return outside / (total or 1.0)
 
@@ -129,6 +128,10 @@ class Parts:
         """One dict per kind of work, costliest in joules first."""
         sums = breakdown.by_kind(self._workload.rows, self._works, self._arrays)
         return [{"kind": kind, "ops": s.nodes, **self._fields(s)} for kind, s in sums.items()]
+
+    @cached_property
+    def _bases(self) -> list[RestsOn]:
+        return self._pricer.rests_on(self._works)
 
     @cached_property
     def _prices(self) -> list[RowPrice]:

@@ -11,9 +11,9 @@ import numpy as np
 from energy_opt.estimators.device import Device
 from energy_opt.estimators.drawing import Draws, Mode, Views, nonzero
 from energy_opt.estimators.fitted import Fitted
-from energy_opt.estimators.fitted_row import FittedEnergyRow, FittedTimeRow
+from energy_opt.estimators.fitted_row import FittedEnergyRow, FittedTimeRow, outside
 from energy_opt.estimators.forms.attention import performed
-from energy_opt.estimators.interval import DRAWS, Array
+from energy_opt.estimators.interval import DRAWS
 from energy_opt.estimators.latency import bound_seconds
 from energy_opt.estimators.lookup import serving
 from energy_opt.estimators.prior_row import PriorRow
@@ -54,6 +54,9 @@ class TimeOfRow(Protocol):
     def limits(self, work: RowWork) -> dict[str, Value]:
         """Seconds that the arithmetic, the traffic and the start alone would take."""
 
+    def fit_of(self, work: RowWork) -> Fitted | None:
+        """The fit that serves the execution; None for the priors."""
+
 
 class EnergyOfRow(Protocol):
     """Joules of one execution of a row, within the device's boundary."""
@@ -61,18 +64,28 @@ class EnergyOfRow(Protocol):
     def joules(self, work: RowWork, seconds: Value, mode: Mode) -> Value:
         """Joules of an execution that takes that long, base power included."""
 
+    def fit_of(self, work: RowWork) -> Fitted | None:
+        """The fit that serves the execution; None for the priors."""
+
 
 @dataclass(frozen=True, slots=True)
 class PricedRow:
-    """How one row is priced, and what the prices rest on: a fit of such rows, or the priors."""
+    """How one row is priced: by fits of such rows, or by the priors. `runtime` is that whose kernels were timed."""
 
     prior: PriorRow
     time: TimeOfRow
     energy: EnergyOfRow
     host_s: Views[Value]
+    runtime: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestsOn:
+    """What a row's seconds and joules rest on, and how far outside of what was measured the former are."""
+
     provenance: str
     energy_provenance: str
-    fitted: Fitted | None
+    outside: float
 
 
 class Pricer:
@@ -85,8 +98,12 @@ class Pricer:
         self.draws = device.draws or DRAWS
         self._draws = Draws(device.name, self.draws)
         self._host = host_cost(device, runtime)
-        base_w = self._model.energy.base_w
-        self._base_w: Views[Value] = Views(base_w, self._drawn_base_w)
+        energy = self._model.energy
+        self._base_w = self._base(energy.base_w, self.spread.base)
+        self._gap_w = self._base_w
+        if device.calibration is not None and device.idle_context_w and device.kind == "gpu":
+            # Measured on this board. On a CPU it is the device itself that works in the gaps.
+            self._gap_w = self._base(device.idle_context_w, min(self.spread.base, _WAITING))
         self.priced = [self._priced(row) for row in self.rows]
 
     def totals(
@@ -103,7 +120,7 @@ class Pricer:
             energy_j = energy_j + work.count * joules
             host_s = host_s + work.count * row.host_s[mode]
         gap = self._gap(device_s, host_s)
-        return Totals(device_s + gap, energy_j + self._base_w[mode] * gap)
+        return Totals(device_s + gap, energy_j + self._gap_w[mode] * gap)
 
     def prices(self, works: Sequence[RowWork], *, drawn: bool = False) -> list[RowPrice]:
         """The price of one execution of every row; times their counts they sum to the totals."""
@@ -128,7 +145,7 @@ class Pricer:
             result.append(
                 RowPrice(
                     seconds + waiting,
-                    joules + self._base_w[mode] * waiting,
+                    joules + self._gap_w[mode] * waiting,
                     bound_seconds(work, row.prior.time),
                     "" if drawn else _limit(work, row, waiting),
                 )
@@ -164,31 +181,49 @@ class Pricer:
         if times:
             chip = device.chip(row.dtype)
             time = by_regime(
-                row, {f.regime: FittedTimeRow(row, f, chip, prior.time, draws) for f in times}
+                row,
+                {f.regime: FittedTimeRow(row, f, chip, prior.time, draws) for f in times},
+                prior,
             )
         energy: Any = prior
         if energies:
-            energy = by_regime(row, {f.regime: FittedEnergyRow(row, f, draws) for f in energies})
-        return PricedRow(
-            prior,
-            time,
-            energy,
-            self._host_s(row),
-            time.basis if times else device.provenance.time,
-            energy.basis if energies else device.provenance.energy,
-            times[0] if times else None,
-        )
+            limit_w = max(device.tdp_w, self._model.energy.cap_w)
+            rows = {f.regime: FittedEnergyRow(row, f, limit_w, draws) for f in energies}
+            energy = by_regime(row, rows, prior)
+        return PricedRow(prior, time, energy, self._host_s(row), times[0].runtime if times else "")
+
+    def rests_on(self, works: Sequence[RowWork]) -> list[RestsOn]:
+        """What the prices of every row rest on."""
+        given = self.device.provenance
+        result = []
+        for row, work in zip(self.priced, self._performed(works), strict=True):
+            time, energy = row.time.fit_of(work), row.energy.fit_of(work)
+            result.append(
+                RestsOn(
+                    time.time.basis if time and time.time else given.time,
+                    energy.energy.basis if energy and energy.energy else given.energy,
+                    0.0 if time is None else float(np.max(outside(time, work))),
+                )
+            )
+        return result
 
     def _host_s(self, row: Row) -> Views[Value]:
         host_s = self._host.launch_s * row.kernels if row.kernels else self._host.view_s
         name, spread = f"host {self.runtime.name}", self.runtime.spread
         return Views(host_s, lambda: host_s * self._draws.factor(name, spread))
 
-    def _drawn_base_w(self) -> Array:
-        energy = self._model.energy
-        base_w = energy.base_w * self._draws.factor("base", self.spread.base)
+    def _base(self, base_w: float, spread: float) -> Views[Value]:
         # A base at the cap would leave no power to work with.
-        return np.minimum(base_w, 0.9 * energy.cap_w)
+        most_w = max(0.9 * self._model.energy.cap_w, base_w)
+        return Views(
+            base_w, lambda: np.minimum(base_w * self._draws.factor("base", spread), most_w)
+        )
+
+
+_WAITING = 0.1
+"""How far a board that waits between kernels is off from one that idles with a context, as a standard deviation of the
+logarithm: its clocks and temperature are those of work. Assumed.
+"""
 
 
 def host_cost(device: Device, runtime: Runtime) -> HostCost:

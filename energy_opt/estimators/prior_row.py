@@ -65,6 +65,9 @@ class PriorRow:
             dynamic, (at.energy.cap_w - at.energy.base_w) * seconds
         )
 
+    def fit_of(self, work: RowWork) -> None:
+        """None: no fit serves the row."""
+
     def limits(self, work: RowWork) -> dict[str, Value]:
         """Seconds that the arithmetic, the traffic and the start alone would take."""
         return {

@@ -65,8 +65,8 @@ def _seconds(device: Device, samples: Samples) -> Array | None:
 
 def _serving(device: Device, samples: Samples, part: Part) -> list[Fitted]:
     row = Row(
-        samples.kind, samples.op, samples.dtype, int(np.max(samples.work.matmul_flops) > 0), 0, 0, 0, 0, (),
-        samples.kernels, True, 1, (),
+        samples.kind, samples.op, samples.dtype, int(np.max(samples.work.matmul_flops) > 0), 0, 0, 0, 0,
+        tuple((name, 1) for name in samples.work.sizes), samples.kernels, True, 1, (),
     )  # fmt: skip
     return serving(device, row, samples.runtime, part)
 

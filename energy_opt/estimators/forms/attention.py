@@ -51,10 +51,20 @@ def performed(kind: str, work: RowWork) -> RowWork:
         return work
     if not {"causal", "window"} & work.sizes.keys():
         return work
-    share = attended(work.sizes)
+    share, apart = attended(work.sizes), projection_flops(work.sizes)
+    scores = np.maximum(work.matmul_flops - apart, 0.0)
     return replace(
-        work, matmul_flops=work.matmul_flops * share, other_flops=work.other_flops * share
+        work,
+        matmul_flops=work.matmul_flops - scores * (1.0 - share),
+        other_flops=work.other_flops * share,
     )
+
+
+def projection_flops(sizes: Mapping[str, Value]) -> Value:
+    """FLOPs of the product that makes queries, keys and values, where the operator does: no mask spares any."""
+    if not sizes.keys() >= {"m", "n", "k"}:
+        return 0.0
+    return 2.0 * sizes["m"] * sizes["n"] * sizes["k"]
 
 
 def attended(sizes: Mapping[str, Value]) -> Value:

@@ -13,6 +13,7 @@ from energy_opt.estimators.forms.attention import (
     Bools,
     Shape,
     copy_seconds,
+    projection_flops,
     shape_of,
     slow,
     unsized,
@@ -65,6 +66,7 @@ class Flash:
             return unsized(work, chip, at["compute"], at)
         shape = shape_of(work)
         compute = self._tiles(shape, chip, at)
+        compute = compute + projection_flops(work.sizes) / (chip.peak * at["compute"])
         memory = traffic_seconds(shape.core_bytes, shape.core_bytes + shape.copy_bytes, chip, at)
         start = at["start_s"] + np.where(shape.d % 32 > 0, at["pad_s"], 0.0)
         copy = copy_seconds(shape, chip, at)
@@ -146,6 +148,7 @@ class Decode:
         grouped = self._blocks(heads, steps, True, shape, units, at)
         alone = self._blocks(shape.b, steps * at["unsplit"], False, shape, units, at)
         compute = grouped + np.where(solo, at["alone"], 0.0) * (alone - grouped)
+        compute = compute + projection_flops(work.sizes) / chip.peak
         own = _own_bytes(work, shape)
         moved = shape.core_bytes + (at["queries"] - 1.0) * own
         memory = traffic_seconds(np.maximum(moved, 0.0), shape.core_bytes, chip, at)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
+
 from energy_opt.estimators.forms.form import At, Chip, Parameter, Parts
 from energy_opt.estimators.work import RowWork
 from energy_opt.ir.dims import Value
@@ -32,4 +34,7 @@ class Roofline:
 
 def p_norm(first: Value, second: Value, norm: Value) -> Value:
     """`(first^norm + second^norm)^(1/norm)` of non-negative values: their maximum for a large norm, their sum for 1."""
-    return (first**norm + second**norm) ** (1.0 / norm)
+    # In units of the larger one: a power of what is very long or short would not be a number.
+    most = np.maximum(first, second)
+    unit = np.maximum(most, 1e-300)
+    return np.asarray(most * ((first / unit) ** norm + (second / unit) ** norm) ** (1.0 / norm))
