@@ -147,7 +147,10 @@ def _timed(
     from energy_opt.calibrate.from_table import uncovered
 
     remarks = [note for note in device.notes if note not in _known_notes(device.name)]
-    if device.calibration is not None and device.calibration.partial:
+    stopped = any(
+        note.startswith("interrupted") for note in device.notes
+    )  # it says itself how to go on
+    if device.calibration is not None and device.calibration.partial and not stopped:
         again = "" if resume else " (without --fresh)"
         remarks.append(f"the profile is partial and says so; the same command{again} goes on")
     return device, remarks + uncovered(device)

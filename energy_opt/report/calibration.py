@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from energy_opt import units
@@ -24,11 +24,11 @@ class Bar:
     def __init__(self) -> None:
         console = Console(file=sys.stderr, highlight=False, markup=False)
         self._bar = Progress(
-            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[left]}", markup=False), console=console, transient=True,
+            TextColumn("{task.description}", markup=False), BarColumn(),
+            TextColumn("{task.fields[told]}", markup=False), console=console, transient=True,
             disable=not console.is_terminal,
         )  # fmt: skip
-        self._task = self._bar.add_task("", total=None, left="")
+        self._task = self._bar.add_task("", total=None, told="")
 
     def __enter__(self) -> Bar:
         self._bar.start()
@@ -40,14 +40,23 @@ class Bar:
         self._bar.stop()
 
     def __call__(self, at: Any) -> None:
-        """Show how far it is: an event with `phase`, `what`, `done`, `total` and `left_s`."""
-        left = f"{units.time(at.left_s)} left" if at.left_s is not None and at.left_s > 0 else ""
+        """Show how far it is: an event with `phase`, `what`, `done`, `total`, `spent_s` and `left_s`.
+
+        Where the time left is known the bar is of time: a budget ends long before all that could be timed is.
+        """
+        by_time = at.left_s is not None and at.left_s > 0
+        if at.phase == "timing":
+            count = f"{at.done:,} timed" if at.done else ""
+        else:
+            count = f"{at.done:,} of {at.total:,}" if at.total else ""
+        left = f"{units.time(at.left_s)} left" if by_time else ""
+        known = at.total and (at.done or at.phase != "timing")
         self._bar.update(
             self._task,
             description=f"{_DOING.get(at.phase, at.phase)} {plain(at.what, 50)}",
-            completed=at.done,
-            total=at.total or None,
-            left=left,
+            completed=at.spent_s if by_time else at.done,
+            total=at.spent_s + at.left_s if by_time else (at.total if known else None),
+            told="  ".join(filter(None, (count, left))),
         )
 
 

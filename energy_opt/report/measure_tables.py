@@ -93,7 +93,7 @@ def kinds(found: Mapping[str, Any]) -> RenderableType | None:
         spent = row["latency_s"]
         table.add_row(
             Name(plain(row["kind"], 40), "  "), seconds(spent) if spent is not None else "",
-            units.share(spent / total) if spent is not None else "", _pieces(row["pieces"]),
+            units.share(spent / total) if spent is not None else "", pieces(row["pieces"]),
             units.time(row["predicted_latency_s"]) if row["predicted_latency_s"] is not None else "",
             units.signed(row["latency_error"]),
         )  # fmt: skip
@@ -162,6 +162,6 @@ def _or_blank(value: float | None, shown: Any) -> str:
     return "" if value is None else str(shown(value))
 
 
-def _pieces(number: float) -> str:
+def pieces(number: float) -> str:
     """How many in one inference: whole, but where inferences differ."""
     return f"{number:,.0f}" if number == round(number) else units.number(number)

@@ -207,6 +207,17 @@ def test_the_page_shows_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     assert page.endswith("</html>\n")
 
 
+def test_the_page_leaves_out_what_nobody_measured() -> None:
+    unmetered = copy.deepcopy(ANSWER)
+    for row in (unmetered["measured"], *unmetered["trials"], *unmetered["modules"]):
+        row["energy_j"] = None
+    page = measure_html.body(unmetered)
+    assert page.count("unavailable") == 1 + str(ANSWER).count("unavailable")
+    trials = page[page.index("<h2>Trials") :].partition("</thead>")[0]
+    assert "latency" in trials
+    assert "energy" not in trials
+
+
 def test_events_of_a_watch_are_lines() -> None:
     expected = Expected(100.0, 90.0, 110.0)
     assert "inside 90 to 110 W" in drift.as_text(Event("reading", 1.0, 100.0, 0), expected)
