@@ -5,7 +5,8 @@
 Each time over: `calibrate --target cpu` within the budget, then the latency of twelve models (transformers and
 convolutional networks of several sizes, float32, PyTorch eager, random weights) beside what the new profile predicts
 from their configs, and beside the shipped profile of this kind of processor. Models are timed in turn, over and over,
-so that all of them meet the same moods of the machine; the median counts. Needs the `torch` extra and an idle machine.
+half of it before and half of it after the calibration: a shared machine's speed moves by tens of percent in minutes.
+Needs the `torch` extra and an idle machine.
 """
 
 from __future__ import annotations
@@ -100,6 +101,7 @@ def once(
     models: dict[str, Loaded], options: argparse.Namespace, number: int
 ) -> list[dict[str, Any]]:
     """One calibration and one check; prints the table, gives the rows."""
+    before = measured(models, options.seconds / 2)
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
         device = calibrate_device(
@@ -111,8 +113,12 @@ def once(
         )
         took_s = time.monotonic() - start
     shipped = base_of("cpu", {}, [])
-    truth = measured(models, options.seconds)
-    print(f"\ncalibration {number + 1}: {took_s:.0f} s, {len(device.fits)} fits")
+    after = measured(models, options.seconds / 2)
+    truth = {name: (before[name] + after[name]) / 2 for name in models}
+    moved = statistics.median(after[name] / before[name] for name in models) - 1
+    print(
+        f"\ncalibration {number + 1}: {took_s:.0f} s, {len(device.fits)} fits; meanwhile models got {moved:+.0%} slower"
+    )
     print(
         f"{'model':24}{'measured':>12}{'predicted':>12}{'error':>9}{'90 % interval':>24}{'datasheet':>11}"
     )
@@ -154,6 +160,7 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=3, help="how often to do it all over")
     parser.add_argument("--budget", type=float, default=180.0, help="seconds of one calibration")
     parser.add_argument("--seconds", type=float, default=40.0, help="seconds of timing the models")
+    parser.add_argument("--seed", type=int, default=0, help="of the first calibration's draw")
     parser.add_argument("--models", help="only these, separated by commas")
     parser.add_argument("--force", action="store_true", help="also where the machine is loaded")
     parser.add_argument("--data", type=Path, help="not used: everything is measured here")
@@ -163,7 +170,7 @@ def main() -> int:
     models = {name: Loaded(*MODELS[name]) for name in wanted}
     rows: list[dict[str, Any]] = []
     for number in range(options.times):
-        rows += once(models, options, number)
+        rows += once(models, options, options.seed + number)
     print("\nmean error of each calibration: ", end="")
     print(
         ", ".join(

@@ -171,9 +171,7 @@ class CpuBackend:
 
     def time(self, prepared: PreparedCall, *, energy: bool = False) -> Timing:
         """Seconds of one call as a model would meet it. Raises Unrunnable."""
-        return Timing(
-            self.alone_s(prepared) * self._in_model.factor(prepared.kind), at_s=self.now_s()
-        )
+        return Timing(self._call_s(prepared), at_s=self.now_s())
 
     def _call_s(self, prepared: PreparedCall) -> float:
         """Seconds of one call with what it reads where the operators before it would leave it. Raises Unrunnable."""

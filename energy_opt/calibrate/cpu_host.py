@@ -1,20 +1,19 @@
-"""What a model takes beyond its operators timed one by one: the host's work between them, and steady load.
+"""What a model takes beyond its operators timed one by one: the host's work between them, in seconds per operator.
 
-Small and larger networks are run as they are and operator by operator; two numbers explain the difference.
+Networks so small that little else counts are run as they are and operator by operator; the difference is the host's.
 """
 # ruff: noqa: TID253  (this file is imported to time primitives)
 
 from __future__ import annotations
 
+import importlib.util
 import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import nnls
 from torch import nn
 
 from energy_opt.calibrate.from_model import primitives_of
@@ -69,98 +68,76 @@ class _Residual(nn.Module):  # type: ignore[misc]
         return self.act(h + x)
 
 
-@dataclass(frozen=True)
-class InModel:
-    """What a model's operators take beyond what they take one by one.
-
-    `slower` is the factor on their own times by kind, "" for all others: clocks sink under steady work, caches are
-    shared by more, and code that is not called again and again has to be fetched. `gap_s` is what Python and modules
-    spend per operator, `view_s` what a view takes by itself.
-    """
-
-    slower: Mapping[str, float]
-    gap_s: float
-    view_s: float
-
-    def factor(self, kind: str) -> float:
-        """The factor on times of operators of that kind."""
-        return self.slower.get(kind, self.slower[""])
-
-    @property
-    def cost(self) -> HostCost:
-        """The host's costs; what a kernel's own call takes is part of its time."""
-        return HostCost(
-            launch_s=self.gap_s, view_s=self.gap_s + self.view_s, run_s=0.0, overlaps=False
-        )
-
-
-def in_model(alone: Callable[[Primitive], float], seed: int = 0) -> InModel:
-    """What networks of several sizes take, as far as `alone`, the seconds of one operator, does not explain it.
+def host_cost(alone: Callable[[Primitive], float], seed: int = 0) -> HostCost:
+    """What Python and modules spend per operator, and per view, where `alone` are the seconds of one operator.
 
     Operators are visited in shuffled rounds, and networks run between the rounds, so that both meet the same moods of
     the machine and neither finds its operands where it left them.
     """
-    networks = [_Network(module, x) for module, x in _networks()]
+    networks = [_Network(module, inputs) for module, inputs in _networks()]
     primitives = {key: p for network in networks for key, p in network.primitives.items()}
     times: dict[str, list[float]] = {key: [] for key in primitives}
     order = np.random.default_rng(seed)
-    began_s = time.monotonic()
-    for number in range(_ROUNDS):
-        if number >= _FEWEST and time.monotonic() - began_s > _LONGEST_S:
-            break
+    for _ in range(_ROUNDS):
         for key in order.permutation(list(primitives)):
             times[key].append(alone(primitives[key]))
         for network in networks:
             network.run()
     own = {key: statistics.median(found) for key, found in times.items()}
-    design = np.array([network.equation(own) for network in networks])
-    size = np.sqrt(np.mean(design**2, axis=0))  # counts and seconds differ by orders of magnitude
-    slower, conv_slower, gap_s = nnls(design / size, np.ones(len(design)))[0] / size
-    factors = {"": float(np.clip(slower, *BOUNDS)), CONV: float(np.clip(conv_slower, *BOUNDS))}
+    gap_s = min(max(0.0, statistics.mean(network.gap_s(own) for network in networks)), MOST_S)
     views = [own[key] for key, primitive in primitives.items() if not primitive.row.kernels]
-    return InModel(factors, float(gap_s), statistics.median(views))
+    return HostCost(launch_s=gap_s, view_s=gap_s + statistics.median(views), overlaps=False)
+
+
+MOST_S = 2e-5
+"""More than this between two operators is somebody else's work."""
 
 
 class _Network:
     """A network with its operators, how often it calls each, and what it took."""
 
-    def __init__(self, module: nn.Module, x: torch.Tensor) -> None:
-        self._module, self._x = module.eval(), x
+    def __init__(self, module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> None:
+        self._module, self._inputs = module.eval(), dict(inputs)
         self._counts: Counter[str] = Counter()
         self._times: list[float] = []
         self.primitives: dict[str, Primitive] = {}
-        graph = load(module, (x,), dynamic=False)
+        graph = load(module, self._inputs, dynamic=False)
         for primitive in primitives_of(graph, [{}], distinct=False).primitives:
             self._counts[primitive.key] += 1
             self.primitives[primitive.key] = primitive
 
     def run(self) -> None:
         """Run it, once to be under way and then for the clock."""
-        self._module(self._x)
+        self._module(**self._inputs)
         for _ in range(_RUNS):
             start = time.perf_counter()
-            self._module(self._x)
+            self._module(**self._inputs)
             self._times.append(time.perf_counter() - start)
 
-    def equation(self, own: Mapping[str, float]) -> tuple[float, float, float]:
-        """Seconds of its operators, of those that convolve, and their number, all per second that it took."""
+    def gap_s(self, own: Mapping[str, float]) -> float:
+        """Seconds per operator that it takes and its operators do not."""
         whole = statistics.median(self._times)
-        parts = {key: own[key] * count for key, count in self._counts.items()}
-        conv = sum(parts[key] for key, p in self.primitives.items() if p.row.kind == CONV)
-        return (sum(parts.values()) - conv) / whole, conv / whole, self._counts.total() / whole
+        parts = sum(own[key] * count for key, count in self._counts.items())
+        return (whole - parts) / self._counts.total()
 
 
-CONV = "conv"
-BOUNDS = (1.0, 1.2)
-"""Factors beyond these are no steady state but somebody else's work."""
-
-
-def _networks() -> list[tuple[nn.Module, torch.Tensor]]:
-    return [
-        (nn.Sequential(*(_Block(32) for _ in range(4))), torch.randn(1, 8, 32)),
-        (nn.Sequential(*(_Block(384) for _ in range(4))), torch.randn(1, 100, 384)),
-        (nn.Sequential(*(_Block(768) for _ in range(3))), torch.randn(2, 64, 768)),
-        (nn.Sequential(*(_Residual(8) for _ in range(6))), torch.randn(1, 8, 7, 7)),
-        (nn.Sequential(*(_Residual(64) for _ in range(4))), torch.randn(1, 64, 56, 56)),
-        (nn.Sequential(*(_Residual(256) for _ in range(4))), torch.randn(1, 256, 14, 14)),
+def _networks() -> list[tuple[nn.Module, dict[str, torch.Tensor]]]:
+    """Networks of plain modules, and one as transformers writes them where that is installed."""
+    found: list[tuple[nn.Module, dict[str, torch.Tensor]]] = [
+        (nn.Sequential(*(_Block(32) for _ in range(4))), {"input": torch.randn(1, 8, 32)}),
+        (nn.Sequential(*(_Residual(8) for _ in range(6))), {"input": torch.randn(1, 8, 7, 7)}),
     ]
+    if importlib.util.find_spec("transformers") is not None:
+        import transformers
+
+        config = transformers.BertConfig(
+            num_hidden_layers=4,
+            hidden_size=32,
+            num_attention_heads=2,
+            intermediate_size=64,
+            vocab_size=99,
+        )
+        found.append(
+            (transformers.BertModel(config), {"input_ids": torch.zeros(1, 8, dtype=torch.long)})
+        )
+    return found
