@@ -3,7 +3,7 @@
 Operators of a model follow one another: their code is warm, what they read was mostly written a moment ago, weights
 lie where they were left one inference ago. A loop over one operator keeps all of it in the nearest cache; the first
 call after other work meets cold code. What is timed is therefore one call on operands that no cache holds, right after
-a call of the same operator on others. docs/estimators.md has the figures.
+a call of the same operator on others. How far off that is, benchmarks/cpu.py shows.
 """
 # ruff: noqa: TID253  (this file is imported to time primitives)
 
