@@ -30,7 +30,7 @@ from energy_opt.calibrate.fit_all import box_of, join
 from energy_opt.calibrate.profile import assemble, write
 from energy_opt.calibrate.samples import Samples
 from energy_opt.estimators.device import Calibration, Device
-from energy_opt.estimators.fitted import Fitted
+from energy_opt.estimators.fitted import Fitted, family
 from energy_opt.estimators.regimes import regime_of
 
 POINTS = 1000
@@ -151,7 +151,7 @@ def parts(data: Path) -> Iterator[Part]:
     for group in collectives(data):
         if not any(name in group.op for name in SKIPPED):
             framework = "nccl" if group.op.startswith("nccl") else "vllm"
-            yield Part(group.device, group.table, framework, group.op, "", group.samples)
+            yield Part(group.device, group.table, framework, family(group.op), "", group.samples)
 
 
 def profile(device: Device, fits: list[Fitted]) -> Device:

@@ -46,7 +46,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--from-table",
         str(table),
         "--spec",
-        "v100-pcie-32gb",
+        "v100-sxm2-32gb",
         "-o",
         str(folder / "v.json"),
     ]
@@ -67,13 +67,13 @@ def test_a_table_becomes_a_profile_that_predicts(made: Path, run: Run, examples:
 def test_errors_are_printed_and_the_rest_is_said(tmp_path: Path, run: Run) -> None:
     table = write(tmp_path / "t.csv", 20, metered=False)
     target = tmp_path / "t4.json"
-    done = run("calibrate", "--from-table", str(table), "--spec", "t4", "-o", str(target))
+    done = run("calibrate", "--from-table", str(table), "--spec", "l4", "-o", str(target))
     assert done.code == 0
     assert re.search(r"matmul, single +float32 +latency +fitted +[\d.]+ %", done.out)
     assert "not measured: conv, attention" in done.err
     assert "energy in float32 was not measured" in done.err
     assert f"wrote {target}" in done.err
-    again = run("calibrate", "--from-table", str(table), "--spec", "t4", "-o", str(target))
+    again = run("calibrate", "--from-table", str(table), "--spec", "l4", "-o", str(target))
     assert again.code == 2
     assert "--fresh" in again.err
     fresh = run(
@@ -81,7 +81,7 @@ def test_errors_are_printed_and_the_rest_is_said(tmp_path: Path, run: Run) -> No
         "--from-table",
         str(table),
         "--spec",
-        "t4",
+        "l4",
         "-o",
         str(target),
         "--fresh",
@@ -99,7 +99,7 @@ def test_errors_are_printed_and_the_rest_is_said(tmp_path: Path, run: Run) -> No
         (["-o", "x.txt"], ".json"),
         (["-o", "x.json", "--from-table", "t.csv"], "--spec"),
         (["-o", "x.json", "--from-table", "t.csv", "--for", "hf:bert", "--budget", "3m"], "--budget and --for"),
-        (["-o", "x.json", "--from-table", "absent.csv", "--spec", "t4"], "absent.csv"),
+        (["-o", "x.json", "--from-table", "absent.csv", "--spec", "l4"], "absent.csv"),
         (["-o", "x.json", "--from-table", "absent.csv", "--spec", "t44"], "did you mean"),
         (["-o", "x.json", "--source", "me"], "--source"),
         (["-o", "x.json", "--budget", "3"], "90s, 3m or 1h30m"),
@@ -241,7 +241,7 @@ def test_the_plot_is_one_file(run: Run, made: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--plot", "x.html"], ["--samples", "x.csv"], ["t4", "--samples", "x.csv"], ["xeon-skylake", "--plot", "x.html"]],
+    [["--plot", "x.html"], ["--samples", "x.csv"], ["l4", "--samples", "x.csv"], ["xeon-skylake", "--plot", "x.html"]],
 )  # fmt: skip
 def test_plots_of_nothing_are_refused(run: Run, arguments: list[str]) -> None:
     done = run("devices", *arguments)

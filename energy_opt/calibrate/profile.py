@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from energy_opt.errors import CalibrationError
 from energy_opt.estimators.coefficients import EnergyModel
 from energy_opt.estimators.device import Calibration, Device
-from energy_opt.estimators.fitted import Fitted
+from energy_opt.estimators.fitted import Fitted, FittedEnergy, FittedTime
 from energy_opt.estimators.runtime import HostCost
 from energy_opt.files import write_whole
 
@@ -41,9 +41,10 @@ def assemble(
         CalibrationError: the parts contradict each other, such as numbers of draws that differ.
     """
     new = {_key(fitted) for fitted in fits}
-    kept = [fitted for fitted in base.fits if _key(fitted) not in new]
+    count = next((len(v) for f in fits for part in _parts(f) for v in part.draws.values()), None)
+    kept = [_drawn(fitted, count) for fitted in base.fits if _key(fitted) not in new]
     fits = sorted((_rounded(fitted) for fitted in [*kept, *fits]), key=_key)
-    sources = [part.source for f in fits for part in (f.time, f.energy) if part is not None]
+    sources = [part.source for f in fits for part in _parts(f)]
     changes: dict[str, Any] = {
         "name": name or base.name,
         "label": label or base.label,
@@ -129,6 +130,26 @@ def _lines(value: Any, indent: str) -> str:
         parts = [deeper + _lines(item, deeper) for item in value]
         return "[\n" + ",\n".join(parts) + f"\n{indent}]"
     return json.dumps(value, ensure_ascii=False)
+
+
+def _parts(fitted: Fitted) -> list[FittedTime | FittedEnergy]:
+    return [part for part in (fitted.time, fitted.energy) if part is not None]
+
+
+def _drawn(fitted: Fitted, count: int | None) -> Fitted:
+    """The fit with that many draws, its own again and again: all fits of a profile have equally many."""
+    if count is None:
+        return fitted
+    parts = {
+        name: part.model_copy(
+            update={
+                "draws": {k: [v[i % len(v)] for i in range(count)] for k, v in part.draws.items()}
+            }
+        )
+        for name in ("time", "energy")
+        if (part := getattr(fitted, name)) is not None
+    }
+    return fitted.model_copy(update=parts)
 
 
 def _key(fitted: Fitted) -> tuple[str, ...]:

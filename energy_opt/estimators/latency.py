@@ -11,7 +11,7 @@ import numpy as np
 
 from energy_opt.estimators.coefficients import ENGINE, Tiles, TimeModel
 from energy_opt.estimators.device import Device
-from energy_opt.estimators.work import RowWork
+from energy_opt.estimators.work import RowWork, least_matmul_flops
 from energy_opt.ir.dims import Value
 from energy_opt.ir.row import Row
 
@@ -105,8 +105,12 @@ def memory_seconds(work: RowWork, at: RowTime) -> Value:
 
 
 def bound_seconds(work: RowWork, at: RowTime) -> Value:
-    """The datasheet's bound: no execution is faster than its matrix FLOPs at peak or its bytes at full bandwidth."""
-    return np.maximum(work.matmul_flops * (1.0 / at.peak), work.bytes * (1.0 / at.bandwidth))
+    """The datasheet's bound: no execution is faster than its matrix FLOPs at peak or its bytes at full bandwidth.
+
+    FLOPs are those of the quickest algorithm: 3x3 convolutions by Winograd's transforms take a quarter of them.
+    """
+    compute = least_matmul_flops(work) * (1.0 / at.peak)
+    return np.maximum(compute, work.bytes * (1.0 / at.bandwidth))
 
 
 def busy_seconds(work: RowWork, at: RowTime) -> Value:

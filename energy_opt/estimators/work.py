@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from energy_opt.ir.dims import Dim, Evaluator, Value
 from energy_opt.ir.row import Row
 
@@ -52,3 +54,31 @@ class WorkTable:
             times = tuple([next(values) for _ in row.uses])
             works.append(RowWork(flops, other, read, written, weights, count, sizes, times))
         return works
+
+
+FEWER = 4.0
+"""How many times fewer products F(4x4, 3x3) takes than the convolution it stands for: 36 for 16 * 9.
+
+Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, section 4.
+"""
+
+_PLANE = frozenset({"m", "n", "k", "images", "rows", "columns", "inputs", "side"})
+
+
+def suits_winograd(work: RowWork) -> Any:
+    """Where Winograd's transforms apply: 3 by 3 over a plane, one group, no more inputs than a stride of 1 has."""
+    sizes = work.sizes
+    if not sizes.keys() >= _PLANE:
+        return False
+    rows, columns = sizes["rows"], sizes["columns"]
+    near = sizes["inputs"] <= (rows + 2) * (columns + 2)
+    single = (np.asarray(sizes.get("b", 1.0)) == 1) & (rows > 1) & (columns > 1)
+    return (np.asarray(sizes["side"]) == 3) & single & near
+
+
+def least_matmul_flops(work: RowWork) -> Value:
+    """Matmul FLOPs of the quickest algorithm known for the work: its own, or Winograd's where that applies."""
+    suits = suits_winograd(work)
+    if not np.any(suits):
+        return work.matmul_flops
+    return work.matmul_flops / np.where(suits, FEWER, 1.0)

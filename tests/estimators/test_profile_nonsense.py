@@ -34,7 +34,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> str:
         )
     path = tmp_path_factory.mktemp("table") / "kernels.csv"
     path.write_text("\n".join(rows))
-    return text(from_table(path, "v100-pcie-32gb", draws=8).device)
+    return text(from_table(path, "v100-sxm2-32gb", draws=8).device)
 
 
 def load(path: Path, content: str) -> Device:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,19 +20,13 @@ from energy_opt.estimators.forms.tiles import (
     rate_of,
     throttled,
 )
-from energy_opt.estimators.work import RowWork
+from energy_opt.estimators.work import RowWork, suits_winograd
 from energy_opt.ir.dims import Value
 
 _DIRECT = ((128, 32), (128, 64), (128, 128))
 _PRODUCTS = ((64, 64), (64, 128), (128, 64), (128, 128))
 _FUSED = ((32, 32), (64, 32))
 _PLANE = ("images", "rows", "columns", "inputs", "side")
-
-FEWER = 4.0
-"""How many times fewer products F(4x4, 3x3) takes than the convolution it stands for: 36 for 16 * 9.
-
-Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, section 4.
-"""
 
 
 class Winograd:
@@ -69,7 +63,7 @@ class Winograd:
         compute = self._throttled(compute + work.other_flops / chip.vector, at)
         memory = work.bytes / (chip.bandwidth * at["memory"])
         direct = p_norm(compute, memory, at["norm"])
-        if not np.any(_suits(work)):
+        if not np.any(suits_winograd(work)):
             return Parts(at["start_s"] + direct, compute, memory, at["start_s"])
         channels = sizes["k"] / 9.0
         weights_s = 4.0 * channels * sizes["n"] / (chip.bandwidth * at["prepare"])
@@ -78,7 +72,7 @@ class Winograd:
         unfused = p_norm(products, traffic, at["norm"]) + at["transforms_s"] + 45.0 * weights_s
         unfused = unfused + self._moved(work, channels) / (chip.bandwidth * at["transform"])
         best = np.minimum(fused + 0.5 * at["transforms_s"], unfused)
-        total = np.where(_suits(work), np.minimum(direct, best), direct)
+        total = np.where(suits_winograd(work), np.minimum(direct, best), direct)
         # What the convolution's arithmetic takes is what remains beside the traffic, whichever way it is done.
         return Parts(at["start_s"] + total, np.minimum(compute, total), memory, at["start_s"])
 
@@ -108,14 +102,3 @@ def _places(work: RowWork, side: int) -> Value:
     """Output tiles of that side over all images."""
     sizes = work.sizes
     return sizes["images"] * np.ceil(sizes["rows"] / side) * np.ceil(sizes["columns"] / side)
-
-
-def _suits(work: RowWork) -> Any:
-    """Where Winograd's transforms apply: 3 by 3 over a plane, one group, no more inputs than a stride of 1 has."""
-    sizes = work.sizes
-    if not sizes.keys() >= {*"mnk", *_PLANE}:
-        return False
-    rows, columns = sizes["rows"], sizes["columns"]
-    near = sizes["inputs"] <= (rows + 2) * (columns + 2)
-    single = (np.asarray(sizes.get("b", 1.0)) == 1) & (rows > 1) & (columns > 1)
-    return (np.asarray(sizes["side"]) == 3) & single & near
