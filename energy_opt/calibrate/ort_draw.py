@@ -360,6 +360,13 @@ def mean_positions(s: Sizes) -> OnnxPrimitive:
     return one("ReduceMean", inputs, s.x(*shape[:2], 1, 1), constants={1: (2, 3)}, keepdims=1)
 
 
+def positions_normed(s: Sizes) -> OnnxPrimitive:
+    """The positions of an image whose channels are last, as one number per channel."""
+    b, c, height, width = _image(s)
+    inputs: list[TensorSpec | None] = [s.x(b, height, width, c), s.ints(2)]
+    return one("ReduceL2", inputs, s.x(b, 1, 1, c), constants={1: (1, 2)}, keepdims=1)
+
+
 def whole(s: Sizes) -> OnnxPrimitive:
     """The same as exporters of older networks write it."""
     shape = s.image()
@@ -487,7 +494,8 @@ MENU: tuple[tuple[float, str, Maker], ...] = (
     (2, "elementwise", compared("LessOrEqual")), (2, "elementwise", compared("GreaterOrEqual")),
     (2, "elementwise", compared("Equal")), (2, "elementwise", both),
     (4, "reduction", reduced("ReduceMean")), (2, "reduction", reduced("ReduceSum")),
-    (2, "reduction", reduced("ReduceMax")), (3, "reduction", mean_positions), (2, "pool", whole),
+    (2, "reduction", reduced("ReduceMax")), (3, "reduction", mean_positions), (2, "reduction", positions_normed),
+    (2, "pool", whole),
     (3, "pool", pooled("MaxPool", 3, 2)), (2, "pool", pooled("AveragePool", 2, 2)),
     (5, "gather", embedding), (2, "gather", elements),
     (6, "copy", heads_apart), (4, "copy", keys_across), (4, "copy", channels_moved), (4, "copy", joined),

@@ -106,10 +106,10 @@ def _add(
             parts.inputs.append(helper.make_tensor_value_info(source, kind, spec.shape))
             made.feeds[source] = memory.array(spec)
             if fresh:
-                positive = primitive.nodes[0].op_type in _POSITIVE
-                writer = "Abs" if positive else "Neg"
                 parts.nodes.append(
-                    helper.make_node(writer, [source], [own], name=f"in{number}.{place}")
+                    helper.make_node(
+                        _writer(primitive, spec), [source], [own], name=f"in{number}.{place}"
+                    )
                 )
     for place, node in enumerate(primitive.nodes):
         parts.domains |= {node.domain} - {""}
@@ -125,6 +125,13 @@ def _add(
         )
     for place, name in enumerate(primitive.results):
         _read(parts, number, place, renamed[name], primitive.specs[name])
+
+
+def _writer(primitive: OnnxPrimitive, spec: TensorSpec) -> str:
+    """The operator before: one that all threads share, so that none has gone to sleep when the primitive begins."""
+    if primitive.nodes[0].op_type in _POSITIVE:
+        return "Abs"
+    return "LeakyRelu" if spec.dtype in ("float32", "float64") else "Neg"
 
 
 def _weight(made: Composite, name: str, array: np.ndarray[Any, Any]) -> onnx.TensorProto:
