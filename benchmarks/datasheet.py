@@ -1,4 +1,6 @@
-"""How far off datasheet profiles are on measured devices: op latency, power, energy; error and coverage.
+"""How far off priors on datasheets are on measured devices, without the fits that profiles hold.
+
+Op latency, power and energy: error and coverage.
 
     python benchmarks/datasheet.py --data DIR [--json FILE] [--sample N]
 
@@ -69,9 +71,10 @@ def score(group: Group, sample: int, quantities: tuple[str, ...]) -> list[dict[s
     row = Row(
         group.kind, group.op, group.dtype, 0, 0, 0, 0, 0, sizes, group.kernels, True, 1, (Use(group.op, ""),)
     )  # fmt: skip
-    pricer = Pricer([row], group.device, BARE)
-    central = pricer.totals([group.work])
-    drawn = pricer.totals([group.work], drawn=True, points=True)
+    pricer = Pricer([row], measured.unfitted(group.device), BARE)
+    work = measured.as_performed(group.work)
+    central = pricer.totals([work])
+    drawn = pricer.totals([work], drawn=True, points=True)
     found: dict[str, tuple[Any, Any, Any]] = {
         "latency": (
             central.latency_s + group.harness_s, drawn.latency_s + group.harness_s, group.seconds

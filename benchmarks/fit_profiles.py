@@ -115,7 +115,9 @@ def serving(data: Path, wanted: set[str]) -> Iterator[tuple[str, list[Fitted]]]:
         samples = join([part.samples for part in mine]).sample(POINTS)
         first = mine[0]
         source = SOURCES[first.table].format(framework=best or "PyTorch")
-        time = fit_time(samples, chip_of(first.device, samples.dtype), source=source, basis="fitted")
+        time = fit_time(
+            samples, chip_of(first.device, samples.dtype), source=source, basis="fitted"
+        )
         runtime = best or "eager"
         yield (
             first.device.name,

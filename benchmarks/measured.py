@@ -103,6 +103,17 @@ def device_of(name: str) -> Device | None:
         return None
 
 
+def unfitted(device: Device) -> Device:
+    """The device as its datasheet has it: without what was fitted to measurements of it."""
+    return device.model_copy(update={"fits": ()})
+
+
+def as_performed(work: RowWork) -> RowWork:
+    """The work for pricing: FLOPs of these tables leave masked scores out already, so no size may say it again."""
+    told = {name: size for name, size in work.sizes.items() if name not in ("causal", "window")}
+    return replace(work, sizes=told)
+
+
 def latency_groups(data: Path) -> Iterator[Group]:
     """Every group of op latencies in the directory."""
     for path in sorted(data.glob("neusight_ops_fp32*.csv*")):

@@ -20,17 +20,15 @@ from typing import Any
 import measured
 import numpy as np
 import pandas as pd
-from datasheet import BARE
 from measured import Group
 from measured_collectives import collective_parts, collective_work
 from measured_moe import moe_parts, moe_work
+from scoring import boosting, datasheet, mean, metrics
 
 from energy_opt.calibrate.fit import MENU, chip_of, fit_at, fit_time, seconds
 from energy_opt.calibrate.samples import Samples, concatenate
 from energy_opt.estimators.forms import FORMS
 from energy_opt.estimators.forms.attention import regime
-from energy_opt.estimators.pricing import Pricer
-from energy_opt.ir.row import Row, Use
 
 CALIBRATE, SCORE, SEEDS = 200, 2000, (0, 1, 2)
 SHARE, ENOUGH = 1 / 3, 3000
@@ -135,9 +133,7 @@ def score(group: Group, seeds: tuple[int, ...] = SEEDS) -> dict[str, dict[str, f
             known, hidden := group.take(np.flatnonzero(unseen)).sample(SCORE, seed), seed
         ).items():
             found.setdefault(method, []).append(metrics(predicted, log_sd, hidden.seconds))
-    return {
-        m: {k: float(np.mean([r[k] for r in rows])) for k in rows[0]} for m, rows in found.items()
-    }
+    return {method: mean(rows) for method, rows in found.items()}
 
 
 def predict(known: Group, unseen: Group, seed: int) -> Predicted:
@@ -153,8 +149,8 @@ def predict(known: Group, unseen: Group, seed: int) -> Predicted:
         "nnls": (seconds((FORMS["linear"], at), unseen.work, chip), 0.0),
     }
     if known.kind != "collective":
-        found["datasheet"] = (_datasheet(unseen), 0.0)
-    boosted = _boosted(known, unseen)
+        found["datasheet"] = (datasheet(unseen), 0.0)
+    boosted = boosting(known, unseen)
     return found if boosted is None else found | {"boosting": (boosted, 0.0)}
 
 
@@ -167,47 +163,6 @@ def _forms(group: Group) -> tuple[str, ...] | None:
     decode = np.mean(np.char.startswith(regime(group.work.sizes), "decode")) > 0.5
     flash = (name for name in MENU["attention"] if name.startswith("flash"))
     return tuple(name for name in flash if decode == (name == "flash-decode"))
-
-
-def _datasheet(group: Group) -> Any:
-    """Seconds as the shipped priors have them, with what the measuring took."""
-    sizes = tuple((name, 1) for name in group.work.sizes)
-    row = Row(
-        group.kind, group.op, group.dtype, 0, 0, 0, 0, 0, sizes, group.kernels, True, 1, (Use(group.op, ""),)
-    )  # fmt: skip
-    return Pricer([row], group.device, BARE).totals([group.work]).latency_s + group.harness_s
-
-
-def _boosted(known: Group, unseen: Group) -> Any:
-    """Gradient boosting of log time on the sizes and the counts, or None without scikit-learn."""
-    try:
-        from sklearn.ensemble import HistGradientBoostingRegressor
-    except ImportError:
-        return None
-    model = HistGradientBoostingRegressor(
-        max_iter=100, learning_rate=0.1, max_leaf_nodes=15, min_samples_leaf=5, random_state=0
-    )
-    model.fit(_features(known), np.log(known.seconds))
-    return np.exp(model.predict(_features(unseen)))
-
-
-def _features(group: Group) -> Any:
-    work = group.work
-    counts = (work.matmul_flops, work.other_flops, work.bytes, *work.sizes.values())
-    return np.stack([np.log1p(np.broadcast_to(c, len(group))) for c in counts], axis=1)
-
-
-def metrics(predicted: Any, log_sd: float, truth: Any) -> dict[str, float]:
-    """MAPE, P90, bias, coverage and half-width of the 90 % interval, in percent."""
-    ratio = predicted / truth
-    spread = 1.645 * log_sd
-    return {
-        "mape": 100 * float(np.mean(np.abs(ratio - 1))),
-        "p90": 100 * float(np.quantile(np.abs(ratio - 1), 0.9)),
-        "bias": 100 * float(np.mean(ratio - 1)),
-        "coverage90": 100 * float(np.mean(np.abs(np.log(ratio)) <= spread)) if log_sd else np.nan,
-        "width": 100 * float(np.sinh(spread)) if log_sd else np.nan,
-    }
 
 
 def run(data: Path, parts: tuple[str, ...] = tuple(PARTS)) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from end_to_end import MODELS, graph_of
 from measured import Group
-from scoring import harness_of, replace_fits
+from scoring import harness_of
 
 import energy_opt as eo
 from energy_opt.calibrate.fit import chip_of, fit_time
@@ -111,7 +111,7 @@ def _cells(table: pd.DataFrame, groups: Mapping[str, list[Group]]) -> list[dict[
 
 def devices(device: Device, groups: list[Group]) -> dict[str, Device]:
     """The device by each method of pricing it."""
-    plain = replace_fits(device)
+    plain = measured.unfitted(device)
     return {
         "ours": plain.model_copy(update={"fits": tuple(fits(groups, None))}),
         "nnls": plain.model_copy(update={"fits": tuple(fits(groups, ("linear",)))}),

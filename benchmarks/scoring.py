@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from datasheet import BARE
-from measured import Group
+from measured import Group, as_performed, unfitted
 
 from energy_opt.calibrate.fit import chip_of, fit_at, fit_time, seconds
 from energy_opt.estimators.forms import FORMS
@@ -61,14 +61,8 @@ def datasheet(group: Group) -> Any:
     row = Row(
         group.kind, group.op, group.dtype, 0, 0, 0, 0, 0, sizes, group.kernels, True, 1, (Use(group.op, ""),)
     )  # fmt: skip
-    facts = replace_fits(group.device)
-    return Pricer([row], facts, BARE).totals([group.work]).latency_s + group.harness_s
-
-
-def replace_fits(device: Any) -> Any:
-    """The device as its datasheet has it: without what was fitted to measurements of it."""
-    unknown = {"time": None, "fits": (), "draws": {}}
-    return device.model_copy(update={k: v for k, v in unknown.items() if hasattr(device, k)})
+    pricer = Pricer([row], unfitted(group.device), BARE)
+    return pricer.totals([as_performed(group.work)]).latency_s + group.harness_s
 
 
 def boosting(known: Group, unseen: Group) -> Any:
