@@ -70,10 +70,10 @@ def open_target(
 
 
 def refuse_if_loaded(
-    window_s: float = 1.0, busy: Callable[[], tuple[float, float]] | None = None
+    window_s: float = 1.0, read: Callable[[], tuple[float, float]] | None = None
 ) -> None:
     """Raises CalibrationError where others take more than a tenth of the processors over a second, with the figures."""
-    read = busy or _busy
+    read = read or busy
     taken, total = read()
     time.sleep(window_s)
     later, end = read()
@@ -85,7 +85,7 @@ def refuse_if_loaded(
         )
 
 
-def _busy() -> tuple[float, float]:
+def busy() -> tuple[float, float]:
     """Jiffies in which any processor worked, or was taken by another guest, and all jiffies; zeros where unknown."""
     try:
         fields = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:]
