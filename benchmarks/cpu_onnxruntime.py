@@ -27,6 +27,7 @@ import onnxruntime
 import energy_opt as eo
 from energy_opt.calibrate import ort
 from energy_opt.calibrate.base import base_of
+from energy_opt.calibrate.ort_session import bound as bound_to
 from energy_opt.calibrate.run import calibrate_device
 from energy_opt.measure.runners.weights import runnable
 
@@ -84,7 +85,7 @@ class Loaded:
         self.session = onnxruntime.InferenceSession(
             str(runnable(path, own).path), options, providers=["CPUExecutionProvider"]
         )
-        self.binding = ort.bound(self.session, self._feeds())
+        self.binding = bound_to(self.session, self._feeds())
 
     def _feeds(self) -> dict[str, Any]:
         bound = self.graph.bind(self.sizes)

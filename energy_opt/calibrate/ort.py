@@ -30,6 +30,7 @@ from energy_opt.calibrate.ort_host import host_cost, profiling
 from energy_opt.calibrate.ort_models import Composite, RandomMemory, composite
 from energy_opt.calibrate.ort_primitives import RUNTIME, OnnxPrimitive, one
 from energy_opt.calibrate.ort_profile import Profiling, kernel_times
+from energy_opt.calibrate.ort_session import bound, opened, session_options
 from energy_opt.calibrate.schedule import Point, Schedule, schedule
 from energy_opt.estimators.runtime import HostCost
 
@@ -245,34 +246,6 @@ def typical(seconds: Sequence[float], at_s: float = 0.0) -> Timing:
     near = apart <= max(1.6e-6, 0.15 * median, float(apart.min()))
     spread = float(np.median(np.abs(np.log(values / median)))) * 1.4826
     return Timing(float(np.mean(values[near])), repeats=len(values), spread=spread, at_s=at_s)
-
-
-def session_options(threads: int) -> Any:
-    """Options as a user's session has them, on that many threads; 0 for as many, and where, as it chooses itself."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4
-    return options
-
-
-def opened(made: Composite, options: Any) -> Any:
-    """The session; weights stay where they are."""
-    if made.weights:
-        values = [
-            onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in made.weights.values()
-        ]
-        options.add_external_initializers(list(made.weights), values)
-    return onnxruntime.InferenceSession(made.model, options, providers=["CPUExecutionProvider"])
-
-
-def bound(session: Any, feeds: Mapping[str, Any]) -> Any:
-    """Inputs and outputs that ONNX Runtime need not copy from Python."""
-    binding = session.io_binding()
-    for name, array in feeds.items():
-        binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
-    for output in session.get_outputs():
-        binding.bind_output(output.name)
-    return binding
 
 
 def _chunks(plan: Schedule) -> Iterator[list[Any]]:

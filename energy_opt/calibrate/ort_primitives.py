@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir
 
 from energy_opt import passes
+from energy_opt.calibrate.draw import Sizes
 from energy_opt.calibrate.primitives import TensorSpec
 from energy_opt.errors import CalibrationError
 from energy_opt.estimators.runtime import Runtime
@@ -158,6 +159,10 @@ class OnnxPrimitive:
             if name in stored:
                 graph.initializers[name] = values[name]
         return Graph(onnx_ir.Model(graph, ir_version=10), self.origin or "primitive")
+
+
+Maker = Callable[[Sizes], OnnxPrimitive]
+"""Draws one primitive."""
 
 
 def dtype_of(spec: TensorSpec) -> onnx_ir.DataType:

@@ -5,7 +5,8 @@ import collections
 import pytest
 
 from energy_opt.calibrate.draw import Means, Sizes
-from energy_opt.calibrate.ort_draw import MENU, draw, layer
+from energy_opt.calibrate.ort_draw import MENU, draw
+from energy_opt.calibrate.ort_draw_products import layer
 from energy_opt.calibrate.ort_from_model import of_model
 from energy_opt.calibrate.ort_primitives import Node, OnnxPrimitive, chain, one
 from energy_opt.calibrate.primitives import TensorSpec
