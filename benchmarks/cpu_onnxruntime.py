@@ -4,8 +4,9 @@
 
 Each time over: the primitives of ONNX Runtime within the budget, then the latency of nine models (the files of
 `examples/` and two convolutional networks that are exported here; random weights, float32) beside what the new profile
-predicts from their graphs, and beside the shipped profile of this kind of processor. Models are timed in turn, each for
-a while before its time counts: the threads of the session before spin on for some milliseconds. The median counts.
+predicts from their graphs, and beside the shipped profile of this kind of processor. Models are timed in turn, before
+the calibration and after it, each for a while before its time counts: the threads of the session before spin on for
+some milliseconds. The median counts.
 Needs the `onnxruntime` extra, for the exported models the `torch` extra and onnxscript, and an idle machine.
 """
 
@@ -137,9 +138,15 @@ def once(
     models: dict[str, Loaded], options: argparse.Namespace, number: int
 ) -> list[dict[str, Any]]:
     """One calibration and one check; prints the table, gives the rows."""
+    before = measured(models, options.seconds / 2)
     device, took_s = calibrated(options, number)
-    truth = measured(models, options.seconds)
-    print(f"\ncalibration {number + 1}: {took_s:.0f} s, {len(device.fits)} fits")
+    after = measured(models, options.seconds / 2)
+    truth = {name: (before[name] * after[name]) ** 0.5 for name in models}
+    moved = statistics.median(after[name] / before[name] for name in models) - 1
+    print(
+        f"\ncalibration {number + 1}: {took_s:.0f} s, {len(device.fits)} fits; "
+        f"models took {moved:+.1%} after it"
+    )
     print(
         f"{'model':16}{'measured':>12}{'predicted':>12}{'error':>9}{'90 % interval':>22}{'datasheet':>11}"
     )
