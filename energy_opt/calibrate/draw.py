@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from energy_opt.calibrate.primitives import Primitive, TensorSpec
+from energy_opt.errors import CalibrationError
+from energy_opt.ir.row import Row
 
 Shape = tuple[int, ...]
 
@@ -156,10 +159,38 @@ def draw(
     """
     from energy_opt.calibrate.draw_ops import MENU
 
-    sizes = Sizes(seed, dtype, means)
-    entries = [(share, maker) for share, kind, maker in MENU if kinds is None or kind in kinds]
+    return drawn(MENU, Sizes(seed, dtype, means), count, kinds)
+
+
+class Priced(Protocol):
+    """What a draw is held to the means by, and told apart by."""
+
+    @property
+    def row(self) -> Row:
+        """Its work."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of operands and results."""
+
+    @property
+    def key(self) -> str:
+        """Its name."""
+
+
+P = TypeVar("P", bound=Priced)
+
+
+def drawn(
+    menu: Sequence[tuple[float, str, Callable[[Sizes], P]]],
+    sizes: Sizes,
+    count: int,
+    kinds: Sequence[str] | None,
+) -> list[P]:
+    """About `count` distinct draws from a menu of (share, kind, maker), each maker in proportion to its share."""
+    entries = [(share, maker) for share, kind, maker in menu if kinds is None or kind in kinds]
     total = sum(share for share, _ in entries)
-    found: dict[str, Primitive] = {}
+    found: dict[str, P] = {}
     for share, maker in entries:
         for _ in range(max(1, round(count * share / total))):
             primitive = _within(sizes, maker)
@@ -168,15 +199,16 @@ def draw(
     return list(found.values())
 
 
-def _within(sizes: Sizes, maker: Maker) -> Primitive | None:
-    """A draw that the means allow, None where twenty did not."""
+def _within(sizes: Sizes, maker: Callable[[Sizes], P]) -> P | None:
+    """A draw that the means allow and that is one kernel, None where twenty were not."""
     for _ in range(20):
         primitive = maker(sizes)
-        if (
-            primitive.row.matmul_flops <= sizes.means.flops
-            and primitive.nbytes <= sizes.means.nbytes
-        ):
-            return primitive
+        with contextlib.suppress(CalibrationError):  # a runtime's fusions decide what is one kernel
+            if (
+                primitive.row.matmul_flops <= sizes.means.flops
+                and primitive.nbytes <= sizes.means.nbytes
+            ):
+                return primitive
     return None
 
 

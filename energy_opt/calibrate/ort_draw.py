@@ -5,10 +5,9 @@ Sizes are drawn as for PyTorch (`draw.Sizes`); operands are those that exporters
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 
-from energy_opt.calibrate.draw import CPU, Means, Sizes
+from energy_opt.calibrate.draw import CPU, Means, Sizes, drawn
 from energy_opt.calibrate.ort_draw_elementwise import (
     batch_norm,
     bias_gelu,
@@ -60,7 +59,6 @@ from energy_opt.calibrate.ort_draw_products import (
     vocabulary,
 )
 from energy_opt.calibrate.ort_primitives import Maker, OnnxPrimitive
-from energy_opt.errors import CalibrationError
 
 
 def draw(
@@ -75,26 +73,7 @@ def draw(
 
     `kinds` keeps only these kinds of work. What exceeds the means is drawn again.
     """
-    sizes = Sizes(seed, dtype, means)
-    entries = [(share, make) for share, kind, make in MENU if kinds is None or kind in kinds]
-    total = sum(share for share, _ in entries)
-    found: dict[str, OnnxPrimitive] = {}
-    for share, make in entries:
-        for _ in range(max(1, round(count * share / total))):
-            primitive = _within(sizes, make)
-            if primitive is not None:
-                found.setdefault(primitive.key, primitive)
-    return list(found.values())
-
-
-def _within(sizes: Sizes, make: Maker) -> OnnxPrimitive | None:
-    """A draw that the means allow and that is one kernel, None where twenty were not."""
-    for _ in range(20):
-        made = make(sizes)
-        with contextlib.suppress(CalibrationError):  # fusions are the passes' to decide
-            if made.nbytes <= sizes.means.nbytes and made.row.matmul_flops <= sizes.means.flops:
-                return made
-    return None
+    return drawn(MENU, Sizes(seed, dtype, means), count, kinds)
 
 
 MENU: tuple[tuple[float, str, Maker], ...] = (

@@ -59,6 +59,10 @@ def open_target(
         )
     name, _, index = target.partition(":")
     if name == "cuda" and (not index or index.isdigit()):
+        if runtime == "onnxruntime":
+            raise UsageError(
+                f"target {target}: ONNX Runtime is timed on CPUs only; leave out --runtime, or take --target cpu"
+            )
         _need(target, "torch")
         from energy_opt.calibrate.gpu import open_target as open_gpu
 

@@ -48,3 +48,8 @@ def test_a_type_that_is_not_timed_on_cpus_is_refused(
     monkeypatch.setattr(targets, "find_spec", lambda name: name)
     with pytest.raises(UsageError, match="'flot32' is not timed on CPUs; there are float32"):
         targets.open_target("cpu", runtime=runtime, dtypes=["fp16", "flot32"])
+
+
+def test_onnxruntime_on_a_gpu_is_refused_rather_than_timed_as_torch() -> None:
+    with pytest.raises(UsageError, match="CPUs only"):
+        targets.open_target("cuda:0", runtime="onnxruntime")
